@@ -1,0 +1,75 @@
+import { Code } from "@connectrpc/connect";
+
+/** The stable reasons that answers carry in google.rpc.ErrorInfo, and the gRPC code of each. */
+export const reasons = {
+  // identity
+  TOKEN_MISSING: Code.Unauthenticated,
+  TOKEN_MALFORMED: Code.Unauthenticated,
+  TOKEN_INVALID: Code.Unauthenticated,
+  TOKEN_EXPIRED: Code.Unauthenticated,
+  IDENTITY_UNAVAILABLE: Code.Unavailable,
+  // authorization
+  ROLE_DENIED: Code.PermissionDenied,
+  POLICY_DENIED: Code.PermissionDenied,
+  POLICY_ERROR: Code.PermissionDenied,
+  // requests
+  INVALID_ARGUMENT: Code.InvalidArgument,
+  INVALID_PAGE_TOKEN: Code.InvalidArgument,
+  UNKNOWN_ENGINE: Code.InvalidArgument,
+  UNKNOWN_METHOD: Code.Unimplemented,
+  UNKNOWN_PATH: Code.NotFound,
+  METHOD_NOT_ALLOWED: Code.Unimplemented,
+  MESSAGE_TOO_LARGE: Code.ResourceExhausted,
+  REQUEST_ID_REUSED: Code.AlreadyExists,
+  ETAG_MISMATCH: Code.Aborted,
+  // workflows and brakes
+  WORKFLOW_NOT_FOUND: Code.NotFound,
+  WORKFLOW_AMBIGUOUS: Code.InvalidArgument,
+  WORKFLOW_ENDED: Code.FailedPrecondition,
+  WORKFLOW_NOT_HELD: Code.FailedPrecondition,
+  HELD_BY_OTHER_BRAKES: Code.FailedPrecondition,
+  HELD_IN_ENGINE: Code.FailedPrecondition,
+  // what we depend on
+  ENGINE_UNAVAILABLE: Code.Unavailable,
+  ENGINE_REFUSED: Code.FailedPrecondition,
+  LEDGER_UNAVAILABLE: Code.Unavailable,
+  SLOW_CONSUMER: Code.ResourceExhausted,
+  TOO_MANY_WATCHERS: Code.ResourceExhausted,
+  SHUTTING_DOWN: Code.Unavailable,
+  INTERNAL: Code.Internal,
+} as const satisfies Record<string, Code>;
+
+/** A stable reason, one per kind of failure. */
+export type Reason = keyof typeof reasons;
+
+/**
+ * A failure that the caller is told about: what was wrong and what to do, in `message`; the machine-readable side in
+ * `reason` and `metadata`. Everything else that is thrown reaches the caller as INTERNAL, and the log in full.
+ */
+export class MissionControlError extends Error {
+  override readonly name = "MissionControlError";
+  readonly reason: Reason;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Fields of the request that were wrong, by their proto path. */
+  readonly violations: readonly { field: string; description: string }[];
+
+  constructor(
+    reason: Reason,
+    message: string,
+    options: {
+      metadata?: Record<string, string>;
+      violations?: readonly { field: string; description: string }[];
+      cause?: unknown;
+    } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.reason = reason;
+    this.metadata = options.metadata ?? {};
+    this.violations = options.violations ?? [];
+  }
+
+  /** The gRPC code of the reason. */
+  get code(): Code {
+    return reasons[this.reason];
+  }
+}

@@ -1,0 +1,38 @@
+import { createContextKey } from "@connectrpc/connect";
+import type { Decision } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Workflow, Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import type { Principal } from "../identity/principal.ts";
+import type { Change } from "../store/store.ts";
+
+/**
+ * One call, from its arrival to its last entry. Made at the port, filled in by the links of the chain in their order; a
+ * service finds here who calls and what was decided.
+ */
+export interface Call {
+  /** x-request-id: the caller's where it is sane, else a new one. In the answer, the log and the ledger. */
+  readonly id: string;
+  readonly protocol: "grpc" | "grpc-web" | "connect" | "rest";
+  /** "package.Service/Method", or the HTTP method and path where no RPC was reached. */
+  method: string;
+  /** ms since the epoch. */
+  readonly startTime: number;
+  /** The caller's network address. */
+  readonly source: string;
+  principal?: Principal;
+  decision?: Decision;
+  /** The workflow that the request names, as looked up for the policy. */
+  target?: Workflow;
+  /** The INTENT or READ entry. */
+  entryId?: string;
+  /** True once the ledger knows of the call: an entry of any phase is durable. */
+  audited: boolean;
+  /** What the service observed at the end: goes into the OUTCOME entry. */
+  observedStatus?: Workflow_Status;
+  /** The brake that the call was about. */
+  brakeId?: string;
+  /** What commits together with the OUTCOME entry. */
+  also?: Omit<Change, "entries">;
+}
+
+/** The call that is being served. Set by the port for every request; reading it elsewhere than below the chain is a defect. */
+export const callKey = createContextKey<Call | undefined>(undefined, { description: "call" });

@@ -1,0 +1,64 @@
+import type { AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Brake } from "./brake.ts";
+
+/**
+ * What must last: the ledger, the brakes and the answers to idempotent requests, in one database.
+ *
+ * `commit` writes all of a change in one transaction or nothing of it, in the order of the calls, and resolves only when it
+ * is durable (it survives a power loss). Changes that wait at the same time share one disk write. It rejects with
+ * MissionControlError LEDGER_UNAVAILABLE where it could not write.
+ */
+export interface Store {
+  /** Resolves to the change's entries with their sequence, as stored. */
+  commit(change: Change): Promise<AuditEntry[]>;
+  /** Entries, the newest first. */
+  listEntries(query: EntryQuery): Promise<AuditEntry[]>;
+  /** INTENT entries that no OUTCOME ends, the oldest first. */
+  openIntents(): Promise<AuditEntry[]>;
+  /** Brakes that are engaged, or whose workflow is not settled after release; the oldest first. */
+  activeBrakes(): Promise<Brake[]>;
+  /** All brakes that there ever were on a workflow, the oldest first, at most 1000. */
+  brakesOf(workflowId: string): Promise<Brake[]>;
+  /** The answer to an idempotent request that was answered before. */
+  answer(key: string): Promise<Answer | undefined>;
+  /** Writes what waits, then closes. */
+  close(): Promise<void>;
+}
+
+/** What is written together. */
+export interface Change {
+  /** Entries to append, each without its sequence. */
+  readonly entries: readonly AuditEntry[];
+  /** Brakes to insert or to replace, by brakeId. */
+  readonly brakes?: readonly Brake[] | undefined;
+  /** Answers to keep. */
+  readonly answers?: readonly Answer[] | undefined;
+}
+
+/** The answer to an idempotent request, kept for at least 24 h. */
+export interface Answer {
+  /** Caller, method and request_id. */
+  readonly key: string;
+  /** SHA-256 over the request: the same key with another digest is an error. */
+  readonly requestDigest: Uint8Array;
+  /** The response message's bytes. */
+  readonly response: Uint8Array;
+  /** ms since the epoch. */
+  readonly time: number;
+}
+
+/** Which entries; all that is set has to match. */
+export interface EntryQuery {
+  readonly subject?: string | undefined;
+  readonly actions?: readonly string[] | undefined;
+  readonly target?: string | undefined;
+  readonly callId?: string | undefined;
+  readonly phases?: readonly AuditEntry_Phase[] | undefined;
+  /** ms since the epoch, inclusive. */
+  readonly since?: number | undefined;
+  /** ms since the epoch, exclusive. */
+  readonly until?: number | undefined;
+  /** Only entries before this sequence. */
+  readonly before?: bigint | undefined;
+  readonly limit: number;
+}
