@@ -1,0 +1,146 @@
+import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { MissionControlError } from "../errors.ts";
+
+/** Marks a file as ours ("MCTL"), so that a path typed wrong never puts a ledger into a stranger's database. */
+const applicationId = 0x4d43544c;
+
+/** How long a writer waits for a lock that another process holds. There should be none: one process serves one file. */
+const lockTimeoutMs = 1000;
+
+/** Each takes the schema one version up, in one transaction. Never changed once released; the next one is appended. */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE entry (
+    sequence  INTEGER PRIMARY KEY CHECK (sequence > 0),
+    entry_id  TEXT NOT NULL UNIQUE CHECK (entry_id <> ''),
+    bytes     BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
+    time      INTEGER NOT NULL,
+    phase     INTEGER NOT NULL CHECK (phase > 0),
+    subject   TEXT NOT NULL,
+    action    TEXT NOT NULL,
+    target    TEXT NOT NULL,
+    call_id   TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX entry_by_time ON entry (time);
+  CREATE INDEX entry_by_phase ON entry (phase, sequence);
+  CREATE INDEX entry_by_subject ON entry (subject, sequence);
+  CREATE INDEX entry_by_action ON entry (action, sequence);
+  CREATE INDEX entry_by_target ON entry (target, sequence);
+  CREATE INDEX entry_by_call ON entry (call_id, sequence);
+  CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+  CREATE TRIGGER entry_is_never_deleted BEFORE DELETE ON entry
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+
+  CREATE TABLE open_intent (
+    entry_id TEXT PRIMARY KEY REFERENCES entry (entry_id),
+    sequence INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE brake (
+    position    INTEGER PRIMARY KEY,
+    brake_id    TEXT NOT NULL UNIQUE,
+    workflow_id TEXT NOT NULL,
+    active      INTEGER NOT NULL CHECK (active IN (0, 1)),
+    json        TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX brake_by_workflow ON brake (workflow_id, position);
+  CREATE INDEX brake_active ON brake (position) WHERE active = 1;
+
+  CREATE TABLE answer (
+    key            TEXT PRIMARY KEY,
+    request_digest BLOB NOT NULL,
+    response       BLOB NOT NULL,
+    time           INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX answer_by_time ON answer (time);
+  `,
+];
+
+/**
+ * Opens the database at the path, made where it is missing (a new directory 0700, the file 0600), and takes its schema up to
+ * this version. Throws MissionControlError LEDGER_UNAVAILABLE where the file is a stranger's, was written by a newer
+ * version, or cannot be written durably.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    // Made by us before SQLite does, for its mode; the -wal and -shm files take theirs from it.
+    closeSync(openSync(path, "a", 0o600));
+    chmodSync(path, 0o600);
+    db = new DatabaseSync(path, { timeout: lockTimeoutMs });
+    claim(db, path);
+    makeDurable(db, path);
+    migrate(db, path);
+    return db;
+  } catch (error) {
+    db?.close();
+    if (error instanceof MissionControlError) throw error;
+    throw new MissionControlError(
+      "LEDGER_UNAVAILABLE",
+      `cannot open the ledger's database ${path}: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function claim(db: DatabaseSync, path: string): void {
+  const owner = pragma(db, "application_id");
+  if (owner === applicationId) return;
+  const tables = db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n;
+  if (owner !== 0 || tables !== 0) {
+    throw new MissionControlError(
+      "LEDGER_UNAVAILABLE",
+      `${path} is a database of another program: name a path of Mission Control's own`,
+    );
+  }
+  db.exec(`PRAGMA application_id = ${applicationId}`);
+}
+
+/** With synchronous=NORMAL acknowledged entries would die with the power; fullfsync is what macOS needs for the same. */
+function makeDurable(db: DatabaseSync, path: string): void {
+  db.exec(
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;",
+  );
+  db.exec("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;");
+  if (pragma(db, "journal_mode") !== "wal" || pragma(db, "synchronous") !== 2) {
+    throw new MissionControlError(
+      "LEDGER_UNAVAILABLE",
+      `${path} cannot be written durably (SQLite refuses a write-ahead log there): use a local disk, not a network share`,
+    );
+  }
+}
+
+function migrate(db: DatabaseSync, path: string): void {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const version = Number(pragma(db, "user_version"));
+    if (version > migrations.length) {
+      throw new MissionControlError(
+        "LEDGER_UNAVAILABLE",
+        `${path} was written by a newer Mission Control (schema ${version}, this one knows ${migrations.length}): start that ` +
+          "version, or name another data directory",
+      );
+    }
+    for (const migration of migrations.slice(version)) db.exec(migration);
+    db.exec(`PRAGMA user_version = ${migrations.length}`);
+    db.exec("COMMIT");
+  } catch (error) {
+    if (db.isTransaction) db.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+function pragma(db: DatabaseSync, name: string): unknown {
+  return Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,248 @@
+import { clone, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { type AuditEntry, AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Brake } from "./brake.ts";
+import { leafHash } from "./leaf.ts";
+import { openDatabase } from "./sqlite-schema.ts";
+import type { Answer, Change, EntryQuery, Store } from "./store.ts";
+
+/** Changes that may wait for one disk write. More than this waiting means that the disk does not keep up. */
+const maxWaiting = 4096;
+const maxEntriesPerQuery = 1000;
+const maxBrakesPerWorkflow = 1000;
+/** Answers are promised for 24 h. */
+const answerLifetimeMs = 25 * 60 * 60 * 1000;
+const pruneEveryMs = 60 * 1000;
+const maxPrunedAtOnce = 10_000;
+
+interface Waiting {
+  readonly change: Change;
+  readonly resolve: (entries: AuditEntry[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * The embedded store: one SQLite file, for one process. What is committed in one turn of the event loop shares one
+ * transaction and one disk write (group commit); a savepoint keeps each change atomic, so that one that fails takes no
+ * other with it.
+ *
+ * @param path of the database file, made where it is missing.
+ * @throws MissionControlError LEDGER_UNAVAILABLE where it cannot be opened, with what to do.
+ */
+export function openSqlite(path: string): Store {
+  const db = openDatabase(path);
+  const sql = {
+    head: db.prepare("SELECT coalesce(max(sequence), 0) AS head FROM entry"),
+    insertEntry: db.prepare(
+      `INSERT INTO entry (sequence, entry_id, bytes, leaf_hash, time, phase, subject, action, target, call_id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    openIntent: db.prepare("INSERT INTO open_intent (entry_id, sequence) VALUES (?, ?)"),
+    closeIntent: db.prepare("DELETE FROM open_intent WHERE entry_id = ?"),
+    openIntents: db.prepare(
+      "SELECT entry.bytes FROM open_intent JOIN entry USING (entry_id) ORDER BY open_intent.sequence",
+    ),
+    putBrake: db.prepare(
+      `INSERT INTO brake (brake_id, workflow_id, active, json) VALUES (?, ?, ?, ?)
+       ON CONFLICT (brake_id) DO UPDATE SET active = excluded.active, json = excluded.json`,
+    ),
+    activeBrakes: db.prepare("SELECT json FROM brake WHERE active = 1 ORDER BY position"),
+    brakesOf: db.prepare(
+      `SELECT json FROM (SELECT position, json FROM brake WHERE workflow_id = ? ORDER BY position DESC LIMIT ${maxBrakesPerWorkflow})
+       ORDER BY position`,
+    ),
+    // The first answer stands: a request that was answered is never answered otherwise.
+    putAnswer: db.prepare(
+      "INSERT INTO answer (key, request_digest, response, time) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+    ),
+    answer: db.prepare("SELECT key, request_digest, response, time FROM answer WHERE key = ?"),
+    prune: db.prepare(
+      `DELETE FROM answer WHERE key IN (SELECT key FROM answer WHERE time < ? ORDER BY time LIMIT ${maxPrunedAtOnce})`,
+    ),
+  };
+
+  let waiting: Waiting[] = [];
+  let scheduled = false;
+  let closed = false;
+  let pruneTime = 0;
+
+  function flush(): void {
+    scheduled = false;
+    const batch = waiting;
+    waiting = [];
+    if (batch.length === 0) return;
+    const answers: (() => void)[] = [];
+    try {
+      db.exec("BEGIN IMMEDIATE");
+      let head = Number(sql.head.get()?.head);
+      for (const { change, resolve, reject } of batch) {
+        try {
+          db.exec("SAVEPOINT change");
+          const entries = write(change, head);
+          db.exec("RELEASE change");
+          head += entries.length;
+          answers.push(() => resolve(entries));
+        } catch (error) {
+          // A full disk or a failing one makes SQLite give up the whole transaction, not only this change.
+          if (!db.isTransaction) throw error;
+          db.exec("ROLLBACK TO change; RELEASE change");
+          answers.push(() => reject(unavailable(error)));
+        }
+      }
+      prune();
+      db.exec("COMMIT");
+    } catch (error) {
+      for (const { reject } of batch) reject(unavailable(error));
+      rollBack();
+      return;
+    }
+    for (const answer of answers) answer();
+  }
+
+  function rollBack(): void {
+    try {
+      if (db.isTransaction) db.exec("ROLLBACK");
+    } catch {
+      // The next flush fails to begin, comes here again, and refuses its changes: nothing is lost that was acknowledged.
+    }
+  }
+
+  function write(change: Change, head: number): AuditEntry[] {
+    const entries = change.entries.map((entry, index) => append(entry, head + index + 1));
+    for (const brake of change.brakes ?? []) {
+      const active = brake.state === "ENGAGED" || !brake.halt.settled;
+      sql.putBrake.run(brake.brakeId, brake.workflowId, active ? 1 : 0, JSON.stringify(brake));
+    }
+    for (const { key, requestDigest, response, time } of change.answers ?? []) {
+      sql.putAnswer.run(key, requestDigest, response, time);
+    }
+    return entries;
+  }
+
+  function append(given: AuditEntry, sequence: number): AuditEntry {
+    const entry = clone(AuditEntrySchema, given);
+    entry.sequence = BigInt(sequence);
+    const bytes = toBinary(AuditEntrySchema, entry);
+    sql.insertEntry.run(
+      sequence,
+      entry.entryId,
+      bytes,
+      leafHash(bytes),
+      entry.time === undefined ? null : timestampMs(entry.time),
+      entry.phase,
+      entry.principal?.subject ?? "",
+      entry.action,
+      entry.target,
+      entry.callId,
+    );
+    if (entry.phase === AuditEntry_Phase.INTENT) sql.openIntent.run(entry.entryId, sequence);
+    if (entry.phase === AuditEntry_Phase.OUTCOME) sql.closeIntent.run(entry.intentEntryId);
+    return entry;
+  }
+
+  function prune(): void {
+    const now = Date.now();
+    if (now - pruneTime < pruneEveryMs) return;
+    sql.prune.run(now - answerLifetimeMs);
+    pruneTime = now;
+  }
+
+  /** Reads what is committed; a failure of the disk is told like one of a write. */
+  async function read<T>(query: () => T): Promise<T> {
+    try {
+      return query();
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  return {
+    commit(change) {
+      return new Promise((resolve, reject) => {
+        if (closed) return reject(unavailable(new Error("it is closed")));
+        if (waiting.length >= maxWaiting) {
+          return reject(unavailable(new Error(`${maxWaiting} changes wait for the disk already`)));
+        }
+        waiting.push({ change, resolve, reject });
+        if (scheduled) return;
+        scheduled = true;
+        setImmediate(flush);
+      });
+    },
+
+    listEntries(query) {
+      return read(() => {
+        const { where, values } = conditions(query);
+        const limit = Math.max(0, Math.min(query.limit, maxEntriesPerQuery));
+        const rows = db
+          .prepare(`SELECT bytes FROM entry ${where} ORDER BY sequence DESC LIMIT ?`)
+          .all(...values, limit);
+        return rows.map(toEntry);
+      });
+    },
+
+    openIntents: () => read(() => sql.openIntents.all().map(toEntry)),
+    activeBrakes: () => read(() => sql.activeBrakes.all().map(toBrake)),
+    brakesOf: (workflowId) => read(() => sql.brakesOf.all(workflowId).map(toBrake)),
+    answer: (key) => read(() => toAnswer(sql.answer.get(key))),
+
+    async close() {
+      if (closed) return;
+      closed = true;
+      flush();
+      db.close();
+    },
+  };
+}
+
+type Row = Record<string, unknown>;
+
+function toEntry(row: Row): AuditEntry {
+  return fromBinary(AuditEntrySchema, row.bytes as Uint8Array);
+}
+
+function toBrake(row: Row): Brake {
+  return JSON.parse(row.json as string) as Brake;
+}
+
+function toAnswer(row: Row | undefined): Answer | undefined {
+  if (row === undefined) return undefined;
+  return {
+    key: row.key as string,
+    requestDigest: row.request_digest as Uint8Array,
+    response: row.response as Uint8Array,
+    time: row.time as number,
+  };
+}
+
+function conditions(query: EntryQuery): { where: string; values: (string | number | bigint)[] } {
+  const parts: string[] = [];
+  const values: (string | number | bigint)[] = [];
+  const add = (part: string, ...given: (string | number | bigint)[]) => {
+    parts.push(part);
+    values.push(...given);
+  };
+  const oneOf = (column: string, given: readonly (string | number)[] | undefined) => {
+    if (given !== undefined && given.length > 0) add(`${column} IN (${given.map(() => "?").join(", ")})`, ...given);
+  };
+  if (query.subject !== undefined) add("subject = ?", query.subject);
+  if (query.target !== undefined) add("target = ?", query.target);
+  if (query.callId !== undefined) add("call_id = ?", query.callId);
+  oneOf("action", query.actions);
+  oneOf("phase", query.phases);
+  if (query.since !== undefined) add("time >= ?", query.since);
+  if (query.until !== undefined) add("time < ?", query.until);
+  if (query.before !== undefined) add("sequence < ?", query.before);
+  return { where: parts.length === 0 ? "" : `WHERE ${parts.join(" AND ")}`, values };
+}
+
+function unavailable(cause: unknown): MissionControlError {
+  if (cause instanceof MissionControlError) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new MissionControlError(
+    "LEDGER_UNAVAILABLE",
+    `the ledger cannot be used (${why}): nothing is done that cannot be recorded; try again, and see to the server's disk`,
+    { cause },
+  );
+}

@@ -1,0 +1,212 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Store } from "../../src/store/store.ts";
+import { brake, entry } from "../store/entry.ts";
+
+/** What every store has to pass. `open` opens the same database each time within one test, a fresh one for each test. */
+export function storeConformance(
+  name: string,
+  fresh: () => Promise<{ open: () => Promise<Store>; remove: () => Promise<void> }>,
+) {
+  describe(`store: ${name}`, () => {
+    let database: Awaited<ReturnType<typeof fresh>>;
+    let store: Store;
+    beforeEach(async () => {
+      database = await fresh();
+      store = await database.open();
+    });
+    afterEach(async () => {
+      await store.close();
+      await database.remove();
+    });
+    const all = () => store.listEntries({ limit: 1000 });
+
+    it("numbers entries from 1 without gaps, in the order of the commits", async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, () => store.commit({ entries: [entry(), entry()] })),
+      );
+      expect(answers.flat().map((e) => Number(e.sequence))).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+      expect((await all()).map((e) => Number(e.sequence))).toEqual(Array.from({ length: 100 }, (_, i) => 100 - i));
+    });
+
+    it("gives an entry back as it was committed", async () => {
+      const given = entry({
+        phase: AuditEntry_Phase.DENIED,
+        principal: { subject: "mallory", roles: ["viewer"], sourceAddress: "127.0.0.1" },
+        reason: "ü – 日本",
+        requestDigest: Uint8Array.of(1, 2, 3),
+        decision: { allowed: false, policyIds: ["a"], policySetHash: "00" },
+      });
+      const [stored] = await store.commit({ entries: [given] });
+      expect(stored).toEqual({ ...given, sequence: 1n });
+      expect(await all()).toEqual([stored]);
+      expect(given.sequence).toBe(0n);
+    });
+
+    it("goes on where it stopped after it was closed", async () => {
+      await store.commit({ entries: [entry()], brakes: [brake()] });
+      await store.close();
+      store = await database.open();
+      const [second] = await store.commit({ entries: [entry()] });
+      expect(second?.sequence).toBe(2n);
+      expect(await store.activeBrakes()).toEqual([brake()]);
+    });
+
+    it("writes all of a change or nothing of it", async () => {
+      const first = entry();
+      await store.commit({ entries: [first] });
+      const twice = entry({ entryId: first.entryId });
+      await expect(
+        store.commit({
+          entries: [entry(), twice],
+          brakes: [brake()],
+          answers: [{ key: "k", requestDigest: Uint8Array.of(1), response: Uint8Array.of(2), time: Date.now() }],
+        }),
+      ).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+      expect(await all()).toHaveLength(1);
+      expect(await store.activeBrakes()).toEqual([]);
+      expect(await store.answer("k")).toBeUndefined();
+    });
+
+    it("lets no failing change take its neighbours with it, nor leave a gap", async () => {
+      const first = entry();
+      const results = await Promise.allSettled([
+        store.commit({ entries: [first] }),
+        store.commit({ entries: [entry(), entry({ entryId: first.entryId })] }),
+        store.commit({ entries: [entry()] }),
+      ]);
+      expect(results.map((r) => r.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+      expect((await all()).map((e) => Number(e.sequence))).toEqual([2, 1]);
+    });
+
+    it("refuses an entry without a phase, an id or a time", async () => {
+      for (const bad of [entry({ phase: AuditEntry_Phase.PHASE_UNSPECIFIED }), entry({ entryId: "" })]) {
+        await expect(store.commit({ entries: [bad] })).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+      }
+      const timeless = entry();
+      delete timeless.time;
+      await expect(store.commit({ entries: [timeless] })).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+      expect(await all()).toEqual([]);
+    });
+
+    it("finds entries by all that is asked for, the newest first, page by page", async () => {
+      const pause = { action: "runtime.pause", target: "restate:inv_1", callId: "c1" };
+      await store.commit({
+        entries: [
+          entry({
+            ...pause,
+            phase: AuditEntry_Phase.INTENT,
+            principal: { subject: "alice" },
+            time: timestampFromMs(1000),
+          }),
+          entry({
+            ...pause,
+            phase: AuditEntry_Phase.DENIED,
+            principal: { subject: "bob" },
+            time: timestampFromMs(2000),
+          }),
+          entry({
+            action: "runtime.list",
+            phase: AuditEntry_Phase.READ,
+            principal: { subject: "alice" },
+            time: timestampFromMs(3000),
+          }),
+        ],
+      });
+      const found = async (query: Omit<Parameters<Store["listEntries"]>[0], "limit">, limit = 10) =>
+        (await store.listEntries({ ...query, limit })).map((e) => Number(e.sequence));
+      expect(await found({ subject: "alice" })).toEqual([3, 1]);
+      expect(await found({ actions: ["runtime.pause", "runtime.resume"] })).toEqual([2, 1]);
+      expect(await found({ actions: [] })).toEqual([3, 2, 1]);
+      expect(await found({ target: "restate:inv_1", subject: "bob" })).toEqual([2]);
+      expect(await found({ callId: "c1" })).toEqual([2, 1]);
+      expect(await found({ phases: [AuditEntry_Phase.DENIED, AuditEntry_Phase.READ] })).toEqual([3, 2]);
+      expect(await found({ since: 2000, until: 3000 })).toEqual([2]);
+      expect(await found({}, 2)).toEqual([3, 2]);
+      expect(await found({ before: 2n }, 2)).toEqual([1]);
+      expect(await found({ subject: "' OR 1=1 --" })).toEqual([]);
+    });
+
+    it("knows the intents that no outcome has ended, the oldest first", async () => {
+      const intents = [1, 2, 3].map(() => entry({ phase: AuditEntry_Phase.INTENT }));
+      await store.commit({ entries: intents });
+      await store.commit({
+        entries: [entry({ phase: AuditEntry_Phase.OUTCOME, intentEntryId: intents[1]?.entryId ?? "" })],
+      });
+      await store.commit({ entries: [entry({ phase: AuditEntry_Phase.SYSTEM })] });
+      expect((await store.openIntents()).map((e) => e.entryId)).toEqual([intents[0]?.entryId, intents[2]?.entryId]);
+    });
+
+    it("keeps a brake active until it is released and its workflow is settled", async () => {
+      const [one, two] = [brake(), brake({ brakeId: "br_2", workflowId: "restate:inv_2" })];
+      await store.commit({ entries: [entry()], brakes: [one, two] });
+      const release = { by: "bob", reason: "fixed", time: 1, entryId: "ae_9" };
+      const released = { ...one, state: "RELEASED" as const, release };
+      await store.commit({ entries: [], brakes: [released] });
+      expect(await store.activeBrakes()).toEqual([released, two]);
+      const settled = { ...released, halt: { ...one.halt, settled: true } };
+      await store.commit({ entries: [], brakes: [settled] });
+      expect(await store.activeBrakes()).toEqual([two]);
+      const ended = { ...two, halt: { ...two.halt, settled: true } };
+      await store.commit({ entries: [], brakes: [ended] });
+      expect(await store.activeBrakes()).toEqual([ended]);
+    });
+
+    it("knows all brakes of a workflow, the oldest first", async () => {
+      const brakes = ["br_3", "br_1", "br_2"].map((brakeId) => brake({ brakeId, state: "RELEASED" }));
+      await store.commit({ entries: [], brakes: [...brakes, brake({ brakeId: "br_4", workflowId: "restate:inv_2" })] });
+      expect((await store.brakesOf("restate:inv_1")).map((b) => b.brakeId)).toEqual(["br_3", "br_1", "br_2"]);
+      expect(await store.brakesOf("restate:inv_9")).toEqual([]);
+    });
+
+    it("gives the first answer to a request again", async () => {
+      const answer = {
+        key: "alice/Pause/1",
+        requestDigest: Uint8Array.of(1),
+        response: Uint8Array.of(2),
+        time: Date.now(),
+      };
+      await store.commit({ entries: [], answers: [answer] });
+      await store.commit({ entries: [], answers: [{ ...answer, response: Uint8Array.of(3) }] });
+      expect(await store.answer(answer.key)).toEqual(answer);
+      expect(await store.answer("another")).toBeUndefined();
+    });
+
+    it("keeps answers for 24 hours, not for ever", async () => {
+      const hour = 60 * 60 * 1000;
+      const of = (key: string, age: number) => ({
+        key,
+        requestDigest: Uint8Array.of(1),
+        response: Uint8Array.of(2),
+        time: Date.now() - age,
+      });
+      await store.commit({ entries: [], answers: [of("young", 23.9 * hour), of("old", 26 * hour)] });
+      await store.close();
+      store = await database.open();
+      await store.commit({ entries: [entry()] });
+      expect(await store.answer("young")).toBeDefined();
+      expect(await store.answer("old")).toBeUndefined();
+    });
+
+    it("writes what waits before it closes, and nothing after", async () => {
+      const commit = store.commit({ entries: [entry()] });
+      await store.close();
+      expect((await commit)[0]?.sequence).toBe(1n);
+      await expect(store.commit({ entries: [entry()] })).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+      store = await database.open();
+      expect(await all()).toHaveLength(1);
+    });
+
+    it("refuses changes rather than letting an endless queue wait", async () => {
+      const results = await Promise.allSettled(
+        Array.from({ length: 6000 }, () => store.commit({ entries: [entry()] })),
+      );
+      const written = results.filter((r) => r.status === "fulfilled").length;
+      expect(written).toBeLessThan(6000);
+      expect(results.find((r) => r.status === "rejected")).toMatchObject({ reason: { reason: "LEDGER_UNAVAILABLE" } });
+      const newest = await store.listEntries({ limit: 1 });
+      expect(Number(newest[0]?.sequence)).toBe(written);
+    });
+  });
+}
