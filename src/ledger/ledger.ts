@@ -1,6 +1,10 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
-import type { Change } from "../store/store.ts";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Logger } from "../log.ts";
+import type { Change, Store } from "../store/store.ts";
+import { boundEntry } from "./bounds.ts";
+import { createEntryIds } from "./entry-id.ts";
 
 /** What the writer of an entry sets; the ledger adds entry_id, sequence and time. */
 export type EntryInit = Omit<MessageInitShape<typeof AuditEntrySchema>, "entryId" | "sequence" | "time">;
@@ -14,4 +18,38 @@ export interface Ledger {
   append(entry: EntryInit, also?: Omit<Change, "entries">): Promise<AuditEntry>;
   /** Undefined while the ledger can be written; otherwise since when and why not. */
   readonly fault: { readonly since: Date; readonly message: string } | undefined;
+}
+
+/** The ledger over a store. It cuts free text to what an entry may hold, and remembers since when it cannot be written. */
+export function createLedger(store: Store, log: Logger): Ledger {
+  const nextId = createEntryIds();
+  let fault: Ledger["fault"];
+
+  return {
+    async append(init, also) {
+      const now = Date.now();
+      const entry = create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>);
+      entry.entryId = nextId(now);
+      entry.time = timestampFromMs(now);
+      boundEntry(entry);
+      let stored: AuditEntry | undefined;
+      try {
+        [stored] = await store.commit({ ...also, entries: [entry] });
+      } catch (error) {
+        // Told once, not for every call that it refuses.
+        if (fault === undefined) log.error({ err: error }, "the ledger cannot be written: control calls are refused");
+        fault ??= { since: new Date(now), message: error instanceof Error ? error.message : String(error) };
+        throw error;
+      }
+      if (fault !== undefined) {
+        log.warn({ since: fault.since.toISOString() }, "the ledger can be written again");
+        fault = undefined;
+      }
+      if (stored === undefined) throw new Error("the store acknowledged a change without its entry");
+      return stored;
+    },
+    get fault() {
+      return fault;
+    },
+  };
 }
