@@ -20,6 +20,9 @@ export const reasons = {
   UNKNOWN_PATH: Code.NotFound,
   METHOD_NOT_ALLOWED: Code.Unimplemented,
   MESSAGE_TOO_LARGE: Code.ResourceExhausted,
+  UNSUPPORTED_MEDIA_TYPE: Code.InvalidArgument,
+  UNSUPPORTED_ENCODING: Code.Unimplemented,
+  REQUEST_TIMEOUT: Code.DeadlineExceeded,
   REQUEST_ID_REUSED: Code.AlreadyExists,
   ETAG_MISMATCH: Code.Aborted,
   // workflows and brakes
@@ -27,7 +30,6 @@ export const reasons = {
   WORKFLOW_AMBIGUOUS: Code.InvalidArgument,
   WORKFLOW_ENDED: Code.FailedPrecondition,
   WORKFLOW_NOT_HELD: Code.FailedPrecondition,
-  HELD_BY_OTHER_BRAKES: Code.FailedPrecondition,
   HELD_IN_ENGINE: Code.FailedPrecondition,
   // what we depend on
   ENGINE_UNAVAILABLE: Code.Unavailable,

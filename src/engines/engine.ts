@@ -86,12 +86,11 @@ export interface Observation {
   readonly inFlight: readonly { readonly index: number; readonly name: string; readonly startTime: Date }[];
   /** All steps that ever began: to be compared with an earlier observation. */
   readonly stepsStarted: number;
+  /** When each of them began, by the engine's clock. */
+  readonly stepTimes: readonly Date[];
   /** The latest step's name, empty before the first. */
   readonly currentStep: string;
   readonly completedSteps: number;
-  /** Grows whenever the workflow does anything that the engine records. */
-  readonly progress: number;
-  readonly dueTime: Date | undefined;
 }
 
 /** `accepted`: asked for, watch for the standstill. `notYet`: cannot be halted before it begins; ask again. */

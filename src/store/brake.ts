@@ -41,6 +41,8 @@ export interface Halt {
   }[];
   readonly stepsStartedBefore: number;
   readonly stepsStartedAfterAccept: number | undefined;
+  /** Steps that had begun when the brake was released: more of them later means that the workflow moves. */
+  readonly stepsStartedAtRelease: number | undefined;
   /** True once the workflow has ended, or, after release, once it has been seen to move or to be free to. */
   readonly settled: boolean;
 }

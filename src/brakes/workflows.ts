@@ -1,0 +1,289 @@
+import { createHash } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import {
+  TraceEntry_Kind as Kind,
+  TraceEntry_Outcome as Outcome,
+  type Workflow_Status as Status,
+  type TraceEntry,
+  TraceEntrySchema,
+  type Workflow,
+} from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import type { Engine, EngineTraceEntry, EngineWorkflow } from "../engines/engine.ts";
+import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
+import { formatWorkflowId } from "../engines/workflow-id.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Brake } from "../store/brake.ts";
+import type { Store } from "../store/store.ts";
+import type { Brakes } from "./brakes.ts";
+import { shownIn } from "./status.ts";
+import { viewOf } from "./view.ts";
+
+/** Which workflows; all that is set has to match. Empty lists match everything. */
+export interface WorkflowFilter {
+  readonly statuses: readonly Status[];
+  readonly types: readonly string[];
+  readonly engines: readonly string[];
+  /** Each "key=value"; all have to be there. */
+  readonly labels: readonly string[];
+  readonly createdAfter?: Date | undefined;
+  readonly createdBefore?: Date | undefined;
+}
+
+/** A page is filled from at most this many reads of an engine: a filter that matches little ends with a short page. */
+const maxReads = 10;
+
+/** Reads workflows over all engines, each with the brakes on it. */
+export class Workflows {
+  readonly #engines: EngineRegistry;
+  readonly #brakes: Brakes;
+  readonly #store: Store;
+
+  constructor(engines: EngineRegistry, brakes: Brakes, store: Store) {
+    this.#engines = engines;
+    this.#brakes = brakes;
+    this.#store = store;
+  }
+
+  /** One workflow with its steps. Throws WORKFLOW_NOT_FOUND. */
+  async get(text: string, signal?: AbortSignal): Promise<Workflow> {
+    const { engine, id, workflowId } = this.#engines.locate(text);
+    // The brakes are read first: a standstill noted while the engine answers belongs to a later look.
+    const brakes = this.#brakes.of(workflowId);
+    const [[shown], seen] = await Promise.all([engine.get([id], signal), engine.observe([id], signal)]);
+    if (shown === undefined) throw workflowNotFound(text);
+    return viewOf(engine.name, shown, brakes, seen.get(id));
+  }
+
+  /** A page, the newest first; the engines that did not answer are named. Throws where none answered. */
+  async list(
+    filter: WorkflowFilter,
+    pageSize: number,
+    pageToken: string,
+    signal?: AbortSignal,
+  ): Promise<{ workflows: Workflow[]; nextPageToken: string; unreachableEngines: string[] }> {
+    const digest = filterDigest(filter);
+    const after = pageToken === "" ? undefined : readPageToken(pageToken, digest);
+    const engines = this.#engines.select(filter.engines);
+    const results = await Promise.allSettled(
+      engines.map((engine) => this.#listOne(engine, filter, pageSize, after, signal)),
+    );
+    const found: Listed[] = [];
+    const unreachable: { engine: string; reason: unknown }[] = [];
+    // Behind the place up to which every engine was read, there may be more of one that gave up early.
+    let horizon: Place | undefined;
+    let more = false;
+    for (const [index, result] of results.entries()) {
+      if (result.status === "rejected") {
+        unreachable.push({ engine: engines[index]?.name ?? "", reason: result.reason });
+        continue;
+      }
+      found.push(...result.value.found);
+      if (result.value.readUpTo === undefined) continue;
+      more = true;
+      if (horizon === undefined || compare(result.value.readUpTo, horizon) < 0) horizon = result.value.readUpTo;
+    }
+    if (unreachable.length === engines.length) throw unreachable[0]?.reason;
+    signal?.throwIfAborted();
+    const within = found
+      .sort((a, b) => compare(a.place, b.place))
+      .filter(({ place }) => !horizon || compare(place, horizon) <= 0);
+    const page = within.slice(0, pageSize);
+    const last = within.length > pageSize ? page.at(-1)?.place : horizon;
+    return {
+      workflows: page.map(({ workflow }) => workflow),
+      nextPageToken: (more || within.length > pageSize) && last ? writePageToken(last, digest) : "",
+      unreachableEngines: unreachable.map(({ engine }) => engine),
+    };
+  }
+
+  /** The timeline: what the engine recorded, and what was done by brakes. Throws WORKFLOW_NOT_FOUND. */
+  async trace(text: string, signal?: AbortSignal): Promise<TraceEntry[]> {
+    const { engine, id, workflowId } = this.#engines.locate(text);
+    const [own, brakes] = await Promise.all([engine.trace(id, signal), this.#store.brakesOf(workflowId)]);
+    if (own === undefined) throw workflowNotFound(text);
+    const entries = [
+      ...own
+        .filter((entry) => entry.kind !== "paused" || !isOurs(entry, brakes))
+        .map((entry) => traceEntry(engine.name, entry)),
+      ...brakes.flatMap(controlEntries),
+    ];
+    entries.sort((a, b) => startMs(a) - startMs(b));
+    for (const [index, entry] of entries.entries()) entry.index = index;
+    return entries;
+  }
+
+  /** The view of what an engine showed. */
+  view(engine: string, shown: EngineWorkflow): Workflow {
+    return viewOf(engine, shown, this.#brakes.of(formatWorkflowId(engine, shown.id)));
+  }
+
+  async #listOne(
+    engine: Engine,
+    filter: WorkflowFilter,
+    pageSize: number,
+    after: Place | undefined,
+    signal?: AbortSignal,
+  ): Promise<{ found: Listed[]; readUpTo: Place | undefined }> {
+    const found: Listed[] = [];
+    const statuses = filter.statuses.length === 0 ? undefined : [...new Set(filter.statuses.flatMap(shownIn))];
+    let place = after;
+    for (let reads = 0; reads < maxReads; reads++) {
+      const limit = Math.max(pageSize, 50);
+      const rows = await engine.list({ ...engineFilter(filter), statuses, after: place, limit }, signal);
+      for (const row of rows) {
+        const workflow = this.view(engine.name, row);
+        if (filter.statuses.length > 0 && !filter.statuses.includes(workflow.status)) continue;
+        found.push({ place: placeOf(row), workflow });
+      }
+      const last = rows.at(-1);
+      if (rows.length < limit || last === undefined) return { found, readUpTo: undefined };
+      place = placeOf(last);
+      if (found.length >= pageSize) break;
+    }
+    return { found, readUpTo: place };
+  }
+}
+
+/** True where the workflow, as seen, is one that the filter asks for. */
+export function matches(filter: WorkflowFilter, workflow: Workflow): boolean {
+  const some = (wanted: readonly unknown[], value: unknown) => wanted.length === 0 || wanted.includes(value);
+  return (
+    some(filter.statuses, workflow.status) &&
+    some(filter.types, workflow.type) &&
+    some(filter.engines, workflow.engine) &&
+    Object.entries(labelsOf(filter)).every(([key, value]) => workflow.labels[key] === value)
+  );
+}
+
+interface Place {
+  readonly createTime: Date;
+  readonly id: string;
+}
+
+interface Listed {
+  readonly place: Place;
+  readonly workflow: Workflow;
+}
+
+function placeOf(row: EngineWorkflow): Place {
+  return { createTime: row.createTime, id: row.id };
+}
+
+/** Newest first, then by the engine's id, descending: the order of every engine's list. */
+function compare(a: Place, b: Place): number {
+  return b.createTime.getTime() - a.createTime.getTime() || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+}
+
+function engineFilter(filter: WorkflowFilter) {
+  return {
+    types: filter.types.length === 0 ? undefined : filter.types,
+    labels: labelsOf(filter),
+    createdAfter: filter.createdAfter,
+    createdBefore: filter.createdBefore,
+  };
+}
+
+function labelsOf(filter: WorkflowFilter): Record<string, string> {
+  return Object.fromEntries(
+    filter.labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]),
+  );
+}
+
+function filterDigest(filter: WorkflowFilter): string {
+  return createHash("sha256").update(JSON.stringify(filter)).digest("base64url").slice(0, 12);
+}
+
+function writePageToken(place: Place, digest: string): string {
+  return Buffer.from(JSON.stringify([digest, place.createTime.getTime(), place.id])).toString("base64url");
+}
+
+function readPageToken(token: string, digest: string): Place {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(token, "base64url").toString("utf8"));
+    if (!Array.isArray(parsed)) throw new Error("no array");
+    const [ofFilter, time, id] = parsed;
+    if (ofFilter === digest && Number.isSafeInteger(time) && typeof id === "string")
+      return { createTime: new Date(time), id };
+  } catch {
+    // Said below: whatever is wrong with it, there is one thing to do.
+  }
+  throw new MissionControlError(
+    "INVALID_PAGE_TOKEN",
+    "this page_token is not of a list with these filters: begin without one",
+    { violations: [{ field: "page_token", description: "not given out for these filters" }] },
+  );
+}
+
+const kinds: Record<EngineTraceEntry["kind"], Kind> = {
+  step: Kind.STEP,
+  sleep: Kind.SLEEP,
+  call: Kind.CALL,
+  send: Kind.SEND,
+  await: Kind.AWAIT,
+  state: Kind.STATE,
+  attemptFailed: Kind.ATTEMPT_FAILED,
+  paused: Kind.CONTROL,
+  started: Kind.STARTED,
+  ended: Kind.ENDED,
+  other: Kind.KIND_UNSPECIFIED,
+};
+
+const outcomes: Record<EngineTraceEntry["outcome"], Outcome> = {
+  none: Outcome.OUTCOME_UNSPECIFIED,
+  inFlight: Outcome.IN_FLIGHT,
+  succeeded: Outcome.SUCCEEDED,
+  failed: Outcome.FAILED,
+  canceled: Outcome.CANCELED,
+};
+
+function traceEntry(engine: string, entry: EngineTraceEntry): TraceEntry {
+  const result = create(TraceEntrySchema, {
+    kind: kinds[entry.kind],
+    name: entry.name,
+    startTime: timestampFromDate(entry.startTime),
+    outcome: outcomes[entry.outcome],
+    errorMessage: entry.errorMessage,
+    childWorkflowId: entry.childId === undefined ? "" : formatWorkflowId(engine, entry.childId),
+  });
+  if (entry.endTime) {
+    result.endTime = timestampFromDate(entry.endTime);
+    result.duration = durationFromMs(entry.endTime.getTime() - entry.startTime.getTime());
+  }
+  if (entry.dueTime) result.dueTime = timestampFromDate(entry.dueTime);
+  return result;
+}
+
+/** What people and brakes did, in the workflow's own line of time. */
+function controlEntries(brake: Brake): TraceEntry[] {
+  const entry = (name: string, time: number, actor: string, reason: string, auditEntryId: string) =>
+    create(TraceEntrySchema, {
+      kind: Kind.CONTROL,
+      name,
+      startTime: timestampFromMs(time),
+      actor,
+      reason,
+      auditEntryId,
+      brakeId: brake.brakeId,
+    });
+  const entries = [entry("pause", brake.engageTime, brake.engagedBy, brake.reason, brake.engageEntryId)];
+  if (brake.halt.standstillTime !== undefined) entries.push(entry("standstill", brake.halt.standstillTime, "", "", ""));
+  const { release } = brake;
+  if (release) {
+    const name = brake.state === "EXPIRED" ? "expire" : release.by === "" ? "end" : "resume";
+    entries.push(entry(name, release.time, release.by, release.reason, release.entryId));
+  }
+  return entries;
+}
+
+/** The engine notes every pause; those that a brake made are told by the brake. */
+function isOurs(paused: EngineTraceEntry, brakes: readonly Brake[]): boolean {
+  const at = paused.startTime.getTime();
+  return brakes.some(
+    (brake) => !brake.halt.foundPaused && brake.engageTime <= at && at <= (brake.release?.time ?? at) + 60_000,
+  );
+}
+
+function startMs(entry: TraceEntry): number {
+  return entry.startTime ? timestampMs(entry.startTime) : 0;
+}

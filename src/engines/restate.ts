@@ -1,0 +1,260 @@
+import { MissionControlError } from "../errors.ts";
+import type {
+  Capabilities,
+  Engine,
+  EngineStatus,
+  EngineTraceEntry,
+  EngineWorkflow,
+  HoldAnswer,
+  ListQuery,
+  Observation,
+  ReleaseAnswer,
+} from "./engine.ts";
+import { type AdminAddress, AdminApi } from "./restate/admin-api.ts";
+import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf } from "./restate/journal.ts";
+import { cachedMetadata } from "./restate/metadata.ts";
+import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
+import { inList, isInvocationId, quote, timestamp, whereOf } from "./restate/sql.ts";
+
+/** How many invocations one query or one round of control calls takes at the most. */
+const chunkSize = 200;
+/** How many pause or resume calls are under way at a time: more does not make the engine faster (facts/restate.md). */
+const concurrency = 32;
+/** How many journals one query reads whole: a cut-off one would hide a step in flight. */
+const journalsPerQuery = 25;
+/** A journal longer than this is shown from its beginning up to here. */
+const journalLimit = 20_000;
+
+/**
+ * Restate, by its admin API. A hold is Restate's own pause: a step in flight finishes, its result is kept, then the
+ * invocation stands. Two traps are dealt with here: a suspended invocation answers 200 to a pause and wakes up all the same,
+ * so it is resumed first; a scheduled or queued one cannot be paused before it begins.
+ */
+export class RestateEngine implements Engine {
+  readonly name: string;
+  readonly #api: AdminApi;
+  readonly #metadata: ReturnType<typeof cachedMetadata>;
+  /** Restate's virtual queues: off by default in 1.7, on by default in 1.8. They hold suspended invocations by themselves. */
+  #virtualQueues: boolean | undefined;
+
+  constructor(name: string, address: AdminAddress) {
+    this.name = name;
+    this.#api = new AdminApi(name, address);
+    this.#metadata = cachedMetadata(this.#api);
+  }
+
+  get capabilities(): Capabilities {
+    return {
+      halt: "native",
+      stepInFlight: this.#virtualQueues ? "reruns" : "finishes",
+      haltsPending: false,
+      timersRunOn: true,
+      pausesChildren: false,
+    };
+  }
+
+  isId(text: string): boolean {
+    return isInvocationId(text);
+  }
+
+  async probe(signal?: AbortSignal): Promise<{ version: string }> {
+    const { version, features } = await this.#api.get<{ version: string; features?: { vqueues?: boolean } }>(
+      "/version",
+      signal,
+    );
+    this.#virtualQueues = features?.vqueues === true;
+    // /version answers before queries do, and the brake needs both.
+    await this.#api.query("SELECT 1", signal);
+    return { version };
+  }
+
+  async list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const where = whereOf(query, await this.#metadata(signal));
+    if (where === undefined) return [];
+    return this.#workflows(
+      await this.#api.query<InvocationRow>(
+        `SELECT ${invocationColumns} FROM sys_invocation_status WHERE ${where} ORDER BY created_at DESC, id DESC LIMIT ${query.limit}`,
+        signal,
+      ),
+      signal,
+    );
+  }
+
+  async count(signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
+    const rows = await this.#api.query<
+      Pick<InvocationRow, "status" | "completion_result" | "completion_failure"> & { n: number }
+    >(
+      "SELECT status, completion_result, CASE WHEN completion_failure LIKE '[409] %' THEN completion_failure END AS completion_failure, count(*) AS n FROM sys_invocation_status GROUP BY 1, 2, 3",
+      signal,
+    );
+    const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const blank = {
+      id: "",
+      target: "",
+      target_service_name: "",
+      target_handler_name: "",
+      created_at: "",
+      modified_at: "",
+    };
+    for (const { n, ...row } of rows)
+      counts[toWorkflow({ ...blank, ...row }, undefined, new Map()).status] += Number(n);
+    return counts;
+  }
+
+  async get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const found: EngineWorkflow[] = [];
+    for (const chunk of chunks(ids.filter(isInvocationId))) {
+      const rows = await this.#api.query<InvocationRow>(
+        `SELECT ${invocationColumns} FROM sys_invocation_status WHERE id IN ${inList(chunk)}`,
+        signal,
+      );
+      found.push(...(await this.#workflows(rows, signal)));
+    }
+    return found;
+  }
+
+  async observe(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, Observation>> {
+    const observations = new Map<string, Observation>();
+    for (const chunk of chunks(ids.filter(isInvocationId), journalsPerQuery)) {
+      // The journal is read before the status: a status of "paused" then covers every step that the journal showed.
+      const journals = Map.groupBy(await this.#stepRows(chunk, signal), (row) => row.id);
+      const invocations = await this.#api.query<InvocationRow>(
+        `SELECT ${invocationColumns} FROM sys_invocation_status WHERE id IN ${inList(chunk)}`,
+        signal,
+      );
+      const attempts = await this.#attempts(chunk, signal);
+      const metadata = await this.#metadata(signal);
+      for (const row of invocations) {
+        const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
+        const steps = stepsOf(journals.get(row.id) ?? []);
+        observations.set(row.id, { ...steps, status, phase });
+      }
+    }
+    return observations;
+  }
+
+  async trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined> {
+    const [workflow] = await this.get([id], signal);
+    if (workflow === undefined) return undefined;
+    const rows = await this.#api.query<JournalRow>(
+      `SELECT ${journalColumns} FROM sys_journal WHERE id = ${quote(id)} ORDER BY "index" LIMIT ${journalLimit}`,
+      signal,
+    );
+    const events = await this.#api.query<EventRow>(
+      `SELECT after_journal_entry_index, appended_at, event_type, event_json FROM sys_journal_events WHERE id = ${quote(id)} LIMIT 1000`,
+      signal,
+    );
+    const entries = traceOf(rows, events, {
+      ended: workflow.endTime !== undefined,
+      canceled: workflow.status === "canceled",
+    });
+    // What an invocation awaits from outside leaves nothing in the journal before it arrives.
+    if (workflow.phase === "suspended" && !entries.some((entry) => entry.outcome === "inFlight")) {
+      entries.push({
+        kind: "await",
+        name: "signal",
+        startTime: workflow.updateTime,
+        endTime: undefined,
+        outcome: "inFlight",
+        errorMessage: "",
+        childId: undefined,
+        dueTime: undefined,
+      });
+    }
+    return entries;
+  }
+
+  async changedSince(since: Date, limit: number, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const rows = await this.#api.query<InvocationRow>(
+      `SELECT ${invocationColumns} FROM sys_invocation_status WHERE modified_at >= ${timestamp(since)} ORDER BY modified_at, id LIMIT ${limit}`,
+      signal,
+    );
+    return this.#workflows(rows, signal);
+  }
+
+  async hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>> {
+    if (this.#virtualQueues === undefined) await this.probe(signal);
+    const attempts = await this.#attemptsOf(ids, signal);
+    return this.#each(ids, async (id): Promise<HoldAnswer> => {
+      const phase = attempts.get(id)?.status;
+      if (phase === undefined) return { kind: "unknown" };
+      if (phase === "suspended" && !this.#virtualQueues) await this.#api.control("resume", id, signal);
+      const { status, message } = await this.#api.control("pause", id, signal);
+      if (status === 200 || status === 202) return { kind: "accepted" };
+      if (status === 404) return { kind: "unknown" };
+      if (status === 409) return { kind: phase === "completed" ? "ended" : "notYet" };
+      return { kind: "refused", message: `${status}: ${message}` };
+    });
+  }
+
+  async release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>> {
+    return this.#each(ids, async (id): Promise<ReleaseAnswer> => {
+      const { status, message } = await this.#api.control("resume", id, signal);
+      if (status === 200 || status === 202) return { kind: "released" };
+      if (status === 404) return { kind: "unknown" };
+      if (status === 409) return { kind: "ended" };
+      return { kind: "refused", message: `${status}: ${message}` };
+    });
+  }
+
+  close(): void {
+    this.#api.close();
+  }
+
+  async #workflows(rows: readonly InvocationRow[], signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const open = rows.filter((row) => row.status !== "completed").map((row) => row.id);
+    const attempts = await this.#attemptsOf(open, signal);
+    const metadata = await this.#metadata(signal);
+    return rows.map((row) => toWorkflow(row, attempts.get(row.id), metadata));
+  }
+
+  async #attemptsOf(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, AttemptRow>> {
+    const all = new Map<string, AttemptRow>();
+    for (const chunk of chunks(ids.filter(isInvocationId))) {
+      for (const [id, row] of await this.#attempts(chunk, signal)) all.set(id, row);
+    }
+    return all;
+  }
+
+  async #attempts(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, AttemptRow>> {
+    const rows = await this.#api.query<AttemptRow>(
+      `SELECT ${attemptColumns} FROM sys_invocation WHERE id IN ${inList(ids)}`,
+      signal,
+    );
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  async #stepRows(ids: readonly string[], signal?: AbortSignal): Promise<JournalRow[]> {
+    return this.#api.query<JournalRow>(
+      `SELECT ${journalColumns} FROM sys_journal WHERE id IN ${inList(ids)} AND entry_type IN ('Command: Run', 'Notification: Run') ORDER BY id, "index"`,
+      signal,
+    );
+  }
+
+  async #each<Answer>(ids: readonly string[], one: (id: string) => Promise<Answer>): Promise<Map<string, Answer>> {
+    const answers = new Map<string, Answer>();
+    const waiting = ids.filter(isInvocationId).values();
+    const worker = async () => {
+      for (const id of waiting) answers.set(id, await one(id));
+    };
+    await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, worker));
+    return answers;
+  }
+}
+
+function* chunks(ids: readonly string[], size = chunkSize): Generator<readonly string[]> {
+  for (let at = 0; at < ids.length; at += size) yield ids.slice(at, at + size);
+}
+
+/** An address as configuration gives it: "unix:<path>" or "http://host:port". */
+export function parseAdminAddress(text: string): AdminAddress {
+  if (text.startsWith("unix:")) return { socketPath: text.slice("unix:".length) };
+  const url = URL.parse(text);
+  if (url?.protocol !== "http:") {
+    throw new MissionControlError(
+      "INVALID_ARGUMENT",
+      `"${text}" is no admin address: write "unix:/path/to/admin.sock" or "http://127.0.0.1:9070"`,
+    );
+  }
+  return { host: url.hostname, port: Number(url.port || 80) };
+}

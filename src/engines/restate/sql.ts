@@ -1,0 +1,83 @@
+import type { EngineStatus, ListQuery } from "../engine.ts";
+import { canceledFailures, type ServiceMetadata } from "./rows.ts";
+
+/** Restate's SQL has no bind parameters: an id reaches SQL only if it looks like one. */
+const idPattern = /^inv_1[A-Za-z0-9]{33}$/;
+
+export function isInvocationId(text: string): boolean {
+  return idPattern.test(text);
+}
+
+/** A text as an SQL literal. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+/** `('a', 'b')`; the list must not be empty. */
+export function inList(texts: readonly string[]): string {
+  return `(${texts.map(quote).join(", ")})`;
+}
+
+export function timestamp(date: Date): string {
+  return `TIMESTAMP ${quote(date.toISOString())}`;
+}
+
+/** The WHERE clause of a list; undefined where nothing can match. */
+export function whereOf(query: ListQuery, metadata: ServiceMetadata): string | undefined {
+  const all: string[] = [];
+  if (query.statuses !== undefined) {
+    if (query.statuses.length === 0) return undefined;
+    all.push(anyOf(query.statuses.map(statusCondition)));
+  }
+  if (query.types?.length) all.push(`target_service_name IN ${inList(query.types)}`);
+  if (query.createdAfter) all.push(`created_at >= ${timestamp(query.createdAfter)}`);
+  if (query.createdBefore) all.push(`created_at < ${timestamp(query.createdBefore)}`);
+  for (const [key, value] of Object.entries(query.labels ?? {})) {
+    const condition = labelCondition(key, value, metadata);
+    if (condition === undefined) return undefined;
+    all.push(condition);
+  }
+  if (query.after) {
+    const at = timestamp(query.after.createTime);
+    all.push(`(created_at < ${at} OR (created_at = ${at} AND id < ${quote(query.after.id)}))`);
+  }
+  return all.length === 0 ? "true" : all.join(" AND ");
+}
+
+function statusCondition(status: EngineStatus): string {
+  const canceled = `lower(completion_failure) IN ${inList(canceledFailures)}`;
+  switch (status) {
+    case "pending":
+      return "status IN ('scheduled', 'inboxed')";
+    case "running":
+      return "status IN ('invoked', 'suspended')";
+    case "paused":
+      return "status = 'paused'";
+    case "completed":
+      return "(status = 'completed' AND completion_result = 'success')";
+    case "canceled":
+      return `(status = 'completed' AND ${canceled})`;
+    case "failed":
+      return `(status = 'completed' AND completion_result = 'failure' AND NOT ${canceled})`;
+    case "rolledBack":
+      return "false";
+  }
+}
+
+/** Labels that come from metadata are known here, not in the engine's tables: they become services and handlers. */
+function labelCondition(key: string, value: string, metadata: ServiceMetadata): string | undefined {
+  if (key === "service") return `target_service_name = ${quote(value)}`;
+  if (key === "handler") return `target_handler_name = ${quote(value)}`;
+  if (key === "key") return `target_service_key = ${quote(value)}`;
+  const matching: string[] = [];
+  for (const [service, { labels, handlers }] of metadata) {
+    const names = [...handlers].filter(([, own]) => (own[key] ?? labels[key]) === value).map(([name]) => name);
+    if (names.length === 0) continue;
+    matching.push(`(target_service_name = ${quote(service)} AND target_handler_name IN ${inList(names)})`);
+  }
+  return matching.length === 0 ? undefined : anyOf(matching);
+}
+
+function anyOf(conditions: readonly string[]): string {
+  return `(${conditions.join(" OR ")})`;
+}
