@@ -1,0 +1,94 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type DetailedError, policySetTextToParts, policyToJson, validate } from "@cedar-policy/cedar-wasm/nodejs";
+
+const maxFiles = 256;
+const maxFileBytes = 1024 * 1024;
+const schemaFile = "schema.cedarschema";
+
+/** The policies of a folder, checked against their schema. */
+export interface PolicySet {
+  readonly schema: string;
+  /** @id → the policy's text. */
+  readonly policies: Readonly<Record<string, string>>;
+  /** @id → @message, where it has one. */
+  readonly messages: ReadonlyMap<string, string>;
+  /** SHA-256 over the files' names and contents in the order of their names, in hex. */
+  readonly hash: string;
+}
+
+/**
+ * Reads `*.cedar` and `schema.cedarschema` of a folder. Every policy carries an @id, unique in the folder, and fits the
+ * schema. Throws an Error that names all faults, each with its file and line or policy.
+ */
+export async function readPolicies(dir: string): Promise<PolicySet> {
+  const files = (await readdir(dir)).filter((file) => file.endsWith(".cedar")).sort();
+  if (files.length === 0)
+    throw new Error(`policies: there is no .cedar file in ${dir}: nobody would be allowed anything`);
+  if (files.length > maxFiles) throw new Error(`policies: there are more than ${maxFiles} .cedar files in ${dir}`);
+  const hash = createHash("sha256");
+  const read = async (file: string): Promise<string> => {
+    const { size } = await stat(join(dir, file));
+    if (size > maxFileBytes) throw new Error(`policies: ${file} is larger than ${maxFileBytes} bytes`);
+    const text = await readFile(join(dir, file), "utf8");
+    hash.update(`${file}\0${Buffer.byteLength(text)}\0${text}`);
+    return text;
+  };
+
+  const faults: string[] = [];
+  const policies: Record<string, string> = {};
+  const messages = new Map<string, string>();
+  const fileOf = new Map<string, string>();
+  for (const file of files) {
+    for (const { id, text, message } of parts(await read(file), file, faults)) {
+      if (fileOf.has(id)) faults.push(`${file}: the @id "${id}" is also in ${fileOf.get(id)}`);
+      fileOf.set(id, file);
+      policies[id] = text;
+      if (message !== undefined) messages.set(id, message);
+    }
+  }
+  const schema = await read(schemaFile);
+  if (faults.length === 0) faults.push(...schemaFaults(schema, policies, fileOf));
+  if (faults.length > 0) throw new Error(`policies in ${dir} cannot be used:\n  ${faults.join("\n  ")}`);
+  return { schema, policies, messages, hash: hash.digest("hex") };
+}
+
+function parts(
+  text: string,
+  file: string,
+  faults: string[],
+): { id: string; text: string; message: string | undefined }[] {
+  const answer = policySetTextToParts(text);
+  if (answer.type === "failure") {
+    faults.push(...answer.errors.map((error) => `${file}:${line(text, error)}: ${told(error)}`));
+    return [];
+  }
+  if (answer.policy_templates.length > 0) faults.push(`${file}: templates (?principal, ?resource) are not supported`);
+  return answer.policies.flatMap((policy) => {
+    const json = policyToJson(policy);
+    const annotations = json.type === "success" ? json.json.annotations : undefined;
+    const id = annotations?.id;
+    if (id === undefined || id === "") {
+      faults.push(`${file}: a policy has no @id("…"): ${policy.slice(0, 80)}`);
+      return [];
+    }
+    return [{ id, text: policy, message: annotations?.message }];
+  });
+}
+
+function schemaFaults(schema: string, policies: Record<string, string>, fileOf: ReadonlyMap<string, string>): string[] {
+  const answer = validate({ schema, policies: { staticPolicies: policies } });
+  if (answer.type === "failure")
+    return answer.errors.map((error) => `${schemaFile}:${line(schema, error)}: ${told(error)}`);
+  return answer.validationErrors.map(({ policyId, error }) => `${fileOf.get(policyId)}: ${told(error)}`);
+}
+
+function line(text: string, error: DetailedError): number {
+  const start = error.sourceLocations?.[0]?.start ?? 0;
+  return Buffer.from(text).subarray(0, start).toString().split("\n").length;
+}
+
+function told(error: DetailedError): string {
+  return error.help === null ? error.message : `${error.message} (${error.help})`;
+}
