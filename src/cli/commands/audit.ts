@@ -1,0 +1,129 @@
+import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import {
+  type AuditEntry,
+  AuditEntry_PhaseSchema,
+  ListAuditEntriesResponseSchema,
+  AuditEntry_Phase as Phase,
+} from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { enumValue, examples, list, moment, nonEmpty, positiveInteger } from "../options.ts";
+import { collectPages } from "../paging.ts";
+import { type Flags, type Host, withSession } from "../session.ts";
+import type { Style } from "../terminal.ts";
+import { enumName } from "../view/enum.ts";
+import { writeJson } from "../view/json.ts";
+import { type Column, renderTable } from "../view/table.ts";
+import { dateTime } from "../view/time.ts";
+
+interface AuditListFlags extends Flags {
+  readonly subject?: string;
+  readonly action?: string[];
+  readonly target?: string;
+  readonly phase?: Phase[];
+  readonly since?: Timestamp;
+  readonly until?: Timestamp;
+  readonly callId?: string;
+  readonly limit: number;
+  readonly all?: boolean;
+}
+
+export function auditCommand(program: Command, host: Host): void {
+  const audit = program.command("audit").description("Read the ledger: every call, denied ones too.");
+  audit
+    .command("list")
+    .description("List ledger entries, the newest first.")
+    .option("--subject <name>", "only by this caller")
+    .option("--action <names>", "only these actions, e.g. runtime.pause,runtime.resume", list(nonEmpty))
+    .option("--target <workflow-id>", "only about this workflow, by its full workflow_id")
+    .option(
+      "--phase <names>",
+      "only these phases: INTENT, OUTCOME, DENIED, READ, SYSTEM",
+      list(enumValue<Phase>(Phase)),
+    )
+    .option("--since <when>", "written at or after: an age like 1h, or an RFC 3339 time", moment)
+    .option("--until <when>", "written before: an age like 10m, or an RFC 3339 time", moment)
+    .option("--call-id <id>", "only of this call, by its x-request-id")
+    .option("--limit <n>", "how many at the most", positiveInteger, 100)
+    .option("--all", "all of them, however many pages")
+    .addHelpText(
+      "after",
+      examples(
+        "mctl audit list --action runtime.pause,runtime.resume --since 1d",
+        "mctl audit list --phase DENIED --subject mallory",
+        "mctl audit list --target restate:inv_1abc -o json | jq '.entries[]'",
+      ),
+    )
+    .action(async (_: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<AuditListFlags>();
+      await withSession(host, flags, async ({ auditLog, settings, terminal, call }) => {
+        const { items, nextPageToken } = await collectPages(
+          flags.all ? Number.POSITIVE_INFINITY : flags.limit,
+          1000,
+          async (pageSize, pageToken) => {
+            const page = await auditLog.listAuditEntries(
+              {
+                subject: flags.subject ?? "",
+                action: flags.action ?? [],
+                target: flags.target ?? "",
+                phase: flags.phase ?? [],
+                ...(flags.since && { since: flags.since }),
+                ...(flags.until && { until: flags.until }),
+                callId: flags.callId ?? "",
+                pageSize,
+                pageToken,
+              },
+              call(),
+            );
+            return { items: page.entries, nextPageToken: page.nextPageToken };
+          },
+        );
+        if (settings.output === "json") {
+          const all = create(ListAuditEntriesResponseSchema, { entries: items, nextPageToken });
+          writeJson(terminal, ListAuditEntriesResponseSchema, all);
+          return undefined;
+        }
+        if (items.length > 0) terminal.write(renderTable(columns, items, terminal));
+        else terminal.note("No entry matches.\n");
+        if (nextPageToken !== "") terminal.note(`The newest ${items.length}; there are more: --limit or --all.\n`);
+        return undefined;
+      });
+    });
+}
+
+const phaseStyles: Partial<Record<Phase, Style>> = {
+  [Phase.INTENT]: "bold",
+  [Phase.DENIED]: ["bold", "red"],
+  [Phase.READ]: "gray",
+  [Phase.SYSTEM]: "blue",
+};
+
+const columns: readonly Column<AuditEntry>[] = [
+  { header: "#", value: (entry) => String(entry.sequence) },
+  { header: "TIME", value: (entry) => (entry.time ? dateTime(entry.time) : "") },
+  {
+    header: "PHASE",
+    value: (entry) => enumName(AuditEntry_PhaseSchema, entry.phase),
+    style: (entry) => phaseStyles[entry.phase],
+  },
+  { header: "WHO", value: who, minWidth: 8 },
+  { header: "ACTION", value: (entry) => entry.action, minWidth: 12 },
+  { header: "RESULT", value: result },
+  { header: "TARGET", value: (entry) => entry.target, minWidth: 20, optional: true },
+  { header: "WHY", value: why, minWidth: 16, optional: true },
+];
+
+function who(entry: AuditEntry): string {
+  if (entry.phase === Phase.SYSTEM) return "(system)";
+  return entry.principal?.subject || entry.principal?.sourceAddress || "-";
+}
+
+function result(entry: AuditEntry): string {
+  return entry.errorReason || entry.resultCode;
+}
+
+function why(entry: AuditEntry): string {
+  const emergency = entry.emergency ? "EMERGENCY: " : "";
+  const flood = entry.count > 1n ? ` (${entry.count} times)` : "";
+  return `${emergency}${entry.reason ? `"${entry.reason}"` : entry.message}${flood}`;
+}

@@ -1,0 +1,110 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Command } from "commander";
+import {
+  WatchWorkflowsResponse_Kind as Kind,
+  type WatchWorkflowsResponse,
+  WatchWorkflowsResponseSchema,
+} from "../../../gen/missioncontrol/v1/mission_control_pb.ts";
+import type { Workflow } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
+import { backOff, maxAttempts } from "../connection.ts";
+import { exitCodes } from "../failure.ts";
+import { examples, type WorkflowFilter, workflowFilter, workflowFilterOptions } from "../options.ts";
+import { type Flags, type Host, type Session, withSession } from "../session.ts";
+import type { Terminal } from "../terminal.ts";
+import { writeJson } from "../view/json.ts";
+import { renderTable } from "../view/table.ts";
+import { cut, padEnd, printable } from "../view/text.ts";
+import { clock } from "../view/time.ts";
+import { remark, statusName, statusStyle, workflowColumns } from "../view/workflow.ts";
+
+/** A watch that once worked looks for the server again for this long. */
+const maxOutageMs = 10 * 60_000;
+
+export function watchCommand(program: Command, host: Host): void {
+  workflowFilterOptions(program.command("watch"))
+    .description("Show the workflows as they are, then every change, until Ctrl-C. Goes on by itself after an outage.")
+    .addHelpText(
+      "after",
+      examples(
+        "mctl watch",
+        "mctl watch --type RefundAgent --status PAUSING,PAUSED",
+        "mctl watch -o json | jq -c 'select(.kind == \"CHANGED\") | .workflow.status'",
+      ),
+    )
+    .action(async (_: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<Flags & WorkflowFilter>();
+      await withSession(host, flags, async (session) => {
+        const { settings, terminal, signal } = session;
+        const show =
+          settings.output === "json"
+            ? (event: WatchWorkflowsResponse) => writeJson(terminal, WatchWorkflowsResponseSchema, event)
+            : tableView(terminal);
+        try {
+          for await (const event of follow(session, flags)) show(event);
+        } catch (error) {
+          if (!signal.aborted) throw error;
+        }
+        // Ctrl-C is how a watch ends.
+        return exitCodes.ok;
+      });
+    });
+}
+
+/** The events, across outages: goes on behind the last one that was seen. */
+async function* follow(session: Session, filter: WorkflowFilter): AsyncGenerator<WatchWorkflowsResponse> {
+  const { missionControl, settings, terminal, signal } = session;
+  let resumeToken = "";
+  let seen = false;
+  let lastSeen = Date.now();
+  for (let attempt = 1; ; attempt++) {
+    let outage: ConnectError;
+    try {
+      const request = { ...workflowFilter(filter), resumeToken };
+      for await (const event of missionControl.watchWorkflows(request, { signal })) {
+        if (seen && attempt > 1 && settings.output === "table") terminal.note("mctl: the watch goes on\n");
+        attempt = 1;
+        seen = true;
+        lastSeen = Date.now();
+        if (event.resumeToken !== "") resumeToken = event.resumeToken;
+        yield event;
+      }
+      outage = new ConnectError("the server ended the watch", Code.Unavailable);
+    } catch (error) {
+      outage = ConnectError.from(error);
+    }
+    const patient = seen ? Date.now() - lastSeen < maxOutageMs : attempt < maxAttempts;
+    if (signal.aborted || !passing.has(outage.code) || !patient) throw outage;
+    if (seen && attempt === 1 && settings.output === "table") {
+      terminal.note(`mctl: lost ${settings.server} (${printable(outage.rawMessage)}); trying again\n`);
+    }
+    await delay(backOff(attempt), undefined, { signal });
+  }
+}
+
+/** Failures after which the watch goes on: an outage, a deadline of the server's, a consumer that was too slow. */
+const passing: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted]);
+
+/** The snapshot as a table, changes as lines. */
+function tableView(terminal: Terminal): (event: WatchWorkflowsResponse) => void {
+  let snapshot: Workflow[] = [];
+  return (event) => {
+    if (event.kind === Kind.SNAPSHOT_BEGIN) snapshot = [];
+    if (event.kind === Kind.SNAPSHOT && event.workflow) snapshot.push(event.workflow);
+    if (event.kind === Kind.SNAPSHOT_END) {
+      terminal.write(snapshot.length > 0 ? `${renderTable(workflowColumns, snapshot, terminal)}\n` : "");
+      if (snapshot.length === 0) terminal.note("No workflow matches yet; changes follow here.\n");
+      snapshot = [];
+    }
+    if (event.kind === Kind.CHANGED && event.workflow) terminal.write(changeLine(event, event.workflow, terminal));
+  };
+}
+
+function changeLine(event: WatchWorkflowsResponse, workflow: Workflow, terminal: Terminal): string {
+  const time = event.eventTime ? clock(event.eventTime) : " ".repeat(9);
+  const status = statusName(workflow.status);
+  const rest = printable([workflow.workflowId, workflow.name, remark(workflow)].filter(Boolean).join("  "));
+  const room = terminal.columns === undefined ? Number.POSITIVE_INFINITY : Math.max(20, terminal.columns - 24);
+  const shown = cut(rest, room, terminal.unicode ? "…" : "~");
+  return `${time}  ${terminal.paint(padEnd(status, 11), statusStyle(workflow.status))}  ${shown}\n`;
+}

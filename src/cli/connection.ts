@@ -1,0 +1,67 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import type { Settings } from "./settings.ts";
+
+/** An open connection to one server. */
+export interface Connection {
+  readonly missionControl: Client<typeof MissionControl>;
+  readonly auditLog: Client<typeof AuditLog>;
+  close(): void;
+}
+
+/** Connects by gRPC at the first call. */
+export function connect(settings: Pick<Settings, "server" | "token">): Connection {
+  // Pings find a dead connection below a quiet watch.
+  const sessionManager = new Http2SessionManager(settings.server, { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 });
+  const transport = createGrpcTransport({
+    baseUrl: settings.server,
+    sessionManager,
+    acceptCompression: [compressionGzip],
+    readMaxBytes: 64 * 1024 * 1024,
+    interceptors: [retryUnavailable, authorize(settings.token)],
+  });
+  return {
+    missionControl: createClient(MissionControl, transport),
+    auditLog: createClient(AuditLog, transport),
+    close: () => sessionManager.abort(),
+  };
+}
+
+function authorize(token: Settings["token"]): Interceptor {
+  return (next) => async (req) => {
+    const value = await token();
+    if (value !== undefined) req.header.set("Authorization", `Bearer ${value}`);
+    return next(req);
+  };
+}
+
+/** How often a call is made, at the most. */
+export const maxAttempts = 4;
+
+/** How long to wait after the given attempt (from 1), in ms: doubling to 5 s, with jitter so that clients do not come all at once. */
+export function backOff(attempt: number): number {
+  return Math.min(5_000, 150 * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
+}
+
+/**
+ * Makes a call again where the server was unavailable, within the call's deadline. Safe for control calls too: they carry a
+ * request_id, so that the server does a thing once however often it is asked.
+ */
+const retryUnavailable: Interceptor = (next) => async (req) => {
+  if (req.stream) return next(req);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await next(req);
+    } catch (error) {
+      if (attempt === maxAttempts || ConnectError.from(error).code !== Code.Unavailable) throw error;
+      try {
+        await delay(backOff(attempt), undefined, { signal: req.signal });
+      } catch {
+        throw error;
+      }
+    }
+  }
+};

@@ -1,0 +1,55 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Code } from "@connectrpc/connect";
+import { importJWK, type JWK, SignJWT } from "jose";
+import { CliFailure, exitCodes } from "./failure.ts";
+
+const keyFile = join("dev-issuer", "private.jwk.json");
+
+/** The dev issuer's private key: below `dataDir`, else below .mission-control here or in a folder above; undefined: none. */
+export function findDevKey(cwd: string, dataDir: string | undefined): string | undefined {
+  if (dataDir !== undefined) {
+    const path = join(dataDir, keyFile);
+    return existsSync(path) ? path : undefined;
+  }
+  for (let folder = cwd; ; folder = dirname(folder)) {
+    const path = join(folder, ".mission-control", keyFile);
+    if (existsSync(path)) return path;
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Signs a token as the dev issuer does. Only a server in dev mode takes it. */
+export async function mintDevToken(
+  keyPath: string,
+  claims: { readonly subject: string; readonly roles: readonly string[]; readonly expiresInMs: number },
+): Promise<string> {
+  const jwk = readKey(keyPath);
+  const now = Math.floor(Date.now() / 1000);
+  return new SignJWT({ roles: [...claims.roles] })
+    .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: jwk.kid })
+    .setIssuer("mission-control-dev")
+    .setAudience("mission-control")
+    .setSubject(claims.subject)
+    .setIssuedAt(now)
+    .setExpirationTime(now + Math.ceil(claims.expiresInMs / 1000))
+    .setJti(randomUUID())
+    .sign(await importJWK(jwk, "ES256"));
+}
+
+function readKey(path: string): JWK & { kid: string } {
+  const fault = (what: string) =>
+    new CliFailure(exitCodes.error, Code.FailedPrecondition, `the dev issuer's key ${path} ${what}`);
+  let jwk: JWK;
+  try {
+    jwk = JSON.parse(readFileSync(path, "utf8")) as JWK;
+  } catch (error) {
+    throw fault(`cannot be read: ${(error as Error).message}`);
+  }
+  const { kid } = jwk;
+  if (jwk.kty !== "EC" || jwk.crv !== "P-256" || typeof jwk.d !== "string" || typeof kid !== "string") {
+    throw fault("is not a private P-256 JWK with a kid; npm start makes a new one where there is none");
+  }
+  return { ...jwk, kid };
+}

@@ -1,0 +1,52 @@
+import type { CallOptions } from "@connectrpc/connect";
+import { type Connection, connect } from "./connection.ts";
+import type { ExitCode } from "./failure.ts";
+import { type GlobalFlags, resolveSettings, type Settings, type Surroundings } from "./settings.ts";
+import { createTerminal, type Terminal } from "./terminal.ts";
+
+/** The process that a command runs in. */
+export interface Host extends Surroundings {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  /** Aborted when the user interrupts. */
+  readonly signal: AbortSignal;
+  /** What went wrong is reported with this server's name. */
+  reportServer(server: string): void;
+  setExitCode(code: ExitCode): void;
+}
+
+/** What a command works with while it runs. */
+export interface Session extends Pick<Connection, "missionControl" | "auditLog"> {
+  readonly settings: Settings;
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
+  /** Options of one unary call; `extraMs` is time that the server was asked to take. */
+  call(extraMs?: number): CallOptions;
+}
+
+/** Flags that every command sees besides its own. */
+export type Flags = GlobalFlags & { readonly color: boolean };
+
+/** Runs a command's work with an open session; a returned exit code becomes the process'. */
+export async function withSession(
+  host: Host,
+  flags: Flags,
+  work: (session: Session) => Promise<ExitCode | undefined>,
+): Promise<void> {
+  const settings = resolveSettings(flags, host);
+  host.reportServer(settings.server);
+  const connection = connect(settings);
+  try {
+    const code = await work({
+      settings,
+      terminal: createTerminal({ ...host, color: flags.color }),
+      signal: host.signal,
+      missionControl: connection.missionControl,
+      auditLog: connection.auditLog,
+      call: (extraMs = 0) => ({ signal: host.signal, timeoutMs: settings.timeoutMs + extraMs }),
+    });
+    if (code !== undefined) host.setExitCode(code);
+  } finally {
+    connection.close();
+  }
+}
