@@ -1,0 +1,235 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import type { Engine } from "../engines/engine.ts";
+import type { EngineRegistry } from "../engines/registry.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { Brakes } from "./brakes.ts";
+import { matches, type WorkflowFilter, type Workflows } from "./workflows.ts";
+
+const limits = {
+  /** Between two looks at an engine for changes, ms. */
+  pollMs: 500,
+  /** Changes are read again this far back: an engine's clock and its record of a change are not of one moment. */
+  overlapMs: 2_000,
+  /** Rows of one look. */
+  rows: 1_000,
+  /** Changes that are remembered for those who come back. */
+  remembered: 10_000,
+  /** Workflows whose last state is remembered, to tell a change from a repetition. */
+  known: 100_000,
+  /** Different workflows that may wait for one slow watcher. */
+  waiting: 10_000,
+  /** Watchers at a time. */
+  watchers: 1_000,
+  /** Silence after which a watcher gets a sign of life, ms. */
+  heartbeatMs: 15_000,
+} as const;
+
+/** One event for a watcher. */
+export interface FeedEvent {
+  readonly kind: "snapshotBegin" | "snapshot" | "snapshotEnd" | "changed" | "heartbeat";
+  readonly workflow: Workflow | undefined;
+  readonly resumeToken: string;
+}
+
+interface Change {
+  readonly seq: number;
+  readonly workflow: Workflow;
+}
+
+/** One watcher's mailbox: the latest state of each workflow that changed, in the order of their first change. */
+class Mailbox {
+  readonly #waiting = new Map<string, Change>();
+  #ring: (() => void) | undefined;
+  overflowed = false;
+
+  put(change: Change): void {
+    this.#waiting.set(change.workflow.workflowId, change);
+    if (this.#waiting.size > limits.waiting) this.overflowed = true;
+    this.#ring?.();
+  }
+
+  take(): Change | undefined {
+    for (const [id, change] of this.#waiting) {
+      this.#waiting.delete(id);
+      return change;
+    }
+    return undefined;
+  }
+
+  /** Resolves when something is there, after the time, or when the signal aborts. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#waiting.size > 0) return;
+    const rung = new AbortController();
+    this.#ring = () => rung.abort();
+    await delay(ms, undefined, { signal: AbortSignal.any([rung.signal, signal]) }).catch(() => undefined);
+    this.#ring = undefined;
+  }
+}
+
+/** Changes of workflows, from one poller for each engine, whatever the number of watchers. It rests while nobody watches. */
+export class Feed {
+  readonly #engines: EngineRegistry;
+  readonly #workflows: Workflows;
+  readonly #log: Logger;
+  /** Tokens of another run of the server do not fit this one's memory. */
+  readonly #epoch = randomBytes(6).toString("base64url");
+  readonly #mailboxes = new Set<Mailbox>();
+  readonly #remembered: Change[] = [];
+  readonly #known = new Map<string, string>();
+  readonly #stop = new AbortController();
+  #seq = 0;
+  #pollers: Promise<void>[] = [];
+  #rest = new AbortController();
+
+  constructor(engines: EngineRegistry, workflows: Workflows, brakes: Brakes, log: Logger) {
+    this.#engines = engines;
+    this.#workflows = workflows;
+    this.#log = log;
+    const off = brakes.onChange((workflowId) => void this.#look(workflowId));
+    this.#stop.signal.addEventListener("abort", off, { once: true });
+  }
+
+  /** What matches, as it is, then every change, until the signal aborts. Throws SLOW_CONSUMER, TOO_MANY_WATCHERS. */
+  async *watch(filter: WorkflowFilter, resumeToken: string, signal: AbortSignal): AsyncGenerator<FeedEvent> {
+    if (this.#mailboxes.size >= limits.watchers) {
+      throw new MissionControlError("TOO_MANY_WATCHERS", `${limits.watchers} watchers are the limit: close some first`);
+    }
+    const mailbox = new Mailbox();
+    this.#mailboxes.add(mailbox);
+    this.#poll();
+    const ending = AbortSignal.any([signal, this.#stop.signal]);
+    try {
+      const sent = new Set<string>();
+      const missed = this.#since(resumeToken);
+      if (missed) for (const change of missed) mailbox.put(change);
+      else yield* this.#snapshot(filter, sent, ending);
+      while (!ending.aborted) {
+        if (mailbox.overflowed) {
+          throw new MissionControlError(
+            "SLOW_CONSUMER",
+            `more than ${limits.waiting} changes wait for you: watch again with your last resume_token, or with a filter`,
+          );
+        }
+        const change = mailbox.take();
+        if (change === undefined) {
+          const waitedFrom = performance.now();
+          await mailbox.wait(limits.heartbeatMs, ending);
+          if (performance.now() - waitedFrom >= limits.heartbeatMs)
+            yield this.#event("heartbeat", undefined, this.#seq);
+          continue;
+        }
+        const id = change.workflow.workflowId;
+        const matching = matches(filter, change.workflow);
+        // One that left the filter's statuses is sent once more, so that nobody keeps a stale line.
+        const leaves = (missed !== undefined || sent.has(id)) && matches({ ...filter, statuses: [] }, change.workflow);
+        if (matching) sent.add(id);
+        else sent.delete(id);
+        if (matching || leaves) yield this.#event("changed", change.workflow, change.seq);
+      }
+      if (this.#stop.signal.aborted) throw new MissionControlError("SHUTTING_DOWN", "the server stops: watch again");
+    } finally {
+      this.#mailboxes.delete(mailbox);
+      if (this.#mailboxes.size === 0) this.#rest.abort();
+    }
+  }
+
+  /** Ends all watchers. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#rest.abort();
+    await Promise.all(this.#pollers);
+  }
+
+  async *#snapshot(filter: WorkflowFilter, sent: Set<string>, signal: AbortSignal): AsyncGenerator<FeedEvent> {
+    const from = this.#seq;
+    yield { kind: "snapshotBegin", workflow: undefined, resumeToken: "" };
+    let pageToken = "";
+    do {
+      const page = await this.#workflows.list(filter, 500, pageToken, signal);
+      for (const workflow of page.workflows) {
+        sent.add(workflow.workflowId);
+        yield { kind: "snapshot", workflow, resumeToken: "" };
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "" && !signal.aborted);
+    yield this.#event("snapshotEnd", undefined, from);
+  }
+
+  /** The changes behind a token, as far as they are remembered; undefined: a snapshot is needed. */
+  #since(token: string): Change[] | undefined {
+    const [epoch, seqText] = token.split(".");
+    const seq = Number(seqText);
+    if (epoch !== this.#epoch || !Number.isSafeInteger(seq) || seq > this.#seq) return undefined;
+    const oldest = this.#remembered[0]?.seq ?? this.#seq + 1;
+    // While nobody watched, nobody looked: changes of that time are not remembered.
+    if (seq < oldest - 1) return undefined;
+    return this.#remembered.filter((change) => change.seq > seq);
+  }
+
+  #event(kind: FeedEvent["kind"], workflow: Workflow | undefined, seq: number): FeedEvent {
+    return { kind, workflow, resumeToken: `${this.#epoch}.${seq}` };
+  }
+
+  #poll(): void {
+    if (this.#pollers.length > 0 && !this.#rest.signal.aborted) return;
+    // What happened while the pollers rested is unknown, so tokens of before are worth nothing.
+    this.#remembered.length = 0;
+    this.#known.clear();
+    this.#seq++;
+    this.#rest = new AbortController();
+    const { signal } = this.#rest;
+    this.#pollers = this.#engines.select().map((engine) => this.#follow(engine, signal));
+  }
+
+  async #follow(engine: Engine, signal: AbortSignal): Promise<void> {
+    let since = new Date(Date.now() - limits.overlapMs);
+    let failing = false;
+    while (!signal.aborted) {
+      try {
+        const rows = await engine.changedSince(since, limits.rows, signal);
+        for (const row of rows) this.#publish(this.#workflows.view(engine.name, row));
+        const last = rows.at(-1)?.updateTime.getTime() ?? 0;
+        // A full page goes on where it ended; otherwise the overlap is kept.
+        const next = rows.length === limits.rows ? last : Math.max(since.getTime(), last - limits.overlapMs);
+        const stuck = rows.length === limits.rows && next <= since.getTime();
+        since = new Date(stuck ? next + 1 : next);
+        failing = false;
+        if (rows.length === limits.rows) continue;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!failing) this.#log.warn({ err: error, engine: engine.name }, "watch: the engine does not answer");
+        failing = true;
+      }
+      await delay(limits.pollMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** A brake changed: its workflow is shown at once, not at the next poll. */
+  async #look(workflowId: string): Promise<void> {
+    if (this.#mailboxes.size === 0) return;
+    try {
+      const { engine, id } = this.#engines.locate(workflowId);
+      const [shown] = await engine.get([id]);
+      if (shown) this.#publish(this.#workflows.view(engine.name, shown));
+    } catch (error) {
+      this.#log.warn({ err: error, workflowId }, "watch: a change of a brake could not be shown");
+    }
+  }
+
+  #publish(workflow: Workflow): void {
+    const id = workflow.workflowId;
+    const state = `${workflow.etag} ${workflow.updateTime ? timestampMs(workflow.updateTime) : 0} ${workflow.statusDetail}`;
+    if (this.#known.get(id) === state) return;
+    this.#known.delete(id);
+    this.#known.set(id, state);
+    if (this.#known.size > limits.known) for (const oldest of this.#known.keys().take(1)) this.#known.delete(oldest);
+    const change = { seq: ++this.#seq, workflow };
+    this.#remembered.push(change);
+    if (this.#remembered.length > limits.remembered) this.#remembered.shift();
+    for (const mailbox of this.#mailboxes) mailbox.put(change);
+  }
+}

@@ -1,0 +1,33 @@
+import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * Ends the intents that a crash left open, before anything else is done. Whether an intent took effect is a fact of the
+ * database: the brake that it engaged or released names its entry. What the brake then means for the engine is the
+ * reconciler's to make true.
+ */
+export async function settleIntents(store: Store, ledger: Ledger): Promise<number> {
+  const open = await store.openIntents();
+  for (const intent of open) {
+    const brake = (await store.brakesOf(intent.target)).find(
+      (each) => each.engageEntryId === intent.entryId || each.release?.entryId === intent.entryId,
+    );
+    await ledger.append({
+      phase: Phase.OUTCOME,
+      ...(intent.principal ? { principal: intent.principal } : {}),
+      action: intent.action,
+      method: intent.method,
+      target: intent.target,
+      engine: intent.engine,
+      callId: intent.callId,
+      brakeId: brake?.brakeId ?? "",
+      intentEntryId: intent.entryId,
+      resultCode: brake ? "OK" : "ABORTED",
+      message: brake
+        ? "settled at start: it had taken effect before the server stopped"
+        : "settled at start: the server stopped before it took effect",
+    });
+  }
+  return open.length;
+}

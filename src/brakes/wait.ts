@@ -1,0 +1,27 @@
+import type { Brakes } from "./brakes.ts";
+
+/** Resolves to true as soon as `done` holds, to false after the time or when the signal aborts. Looks again at every change of a brake on the workflow. */
+export function until(
+  brakes: Brakes,
+  workflowId: string,
+  done: () => boolean,
+  ms: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return new Promise((resolve) => {
+    const finish = (result: boolean) => {
+      off();
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      resolve(result);
+    };
+    const onAbort = () => finish(false);
+    const off = brakes.onChange((changed) => {
+      if (changed === workflowId && done()) finish(true);
+    });
+    const timer = setTimeout(() => finish(done()), ms);
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (done()) finish(true);
+    else if (signal.aborted) finish(false);
+  });
+}

@@ -1,0 +1,156 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext } from "@connectrpc/connect";
+import {
+  type PauseWorkflowRequest,
+  PauseWorkflowRequestSchema,
+  type PauseWorkflowResponse,
+  PauseWorkflowResponseSchema,
+  type ResumeWorkflowRequest,
+  ResumeWorkflowRequestSchema,
+  type ResumeWorkflowResponse,
+  ResumeWorkflowResponseSchema,
+} from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { type Brakes, type ControlResult, isEngaged } from "../brakes/brakes.ts";
+import { statusName } from "../brakes/status.ts";
+import { receiptOf } from "../brakes/view.ts";
+import { until } from "../brakes/wait.ts";
+import type { Workflows } from "../brakes/workflows.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Call } from "../interceptors/context.ts";
+import { callerOf, targetOf } from "./caller.ts";
+import type { Idempotency } from "./idempotency.ts";
+
+/** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
+const deadlineMargin = 250;
+
+/** Pause and resume of one workflow. */
+export class ControlService {
+  readonly #brakes: Brakes;
+  readonly #workflows: Workflows;
+  readonly #idempotency: Idempotency;
+
+  constructor(brakes: Brakes, workflows: Workflows, idempotency: Idempotency) {
+    this.#brakes = brakes;
+    this.#workflows = workflows;
+    this.#idempotency = idempotency;
+  }
+
+  pause(request: PauseWorkflowRequest, context: HandlerContext): Promise<PauseWorkflowResponse> {
+    const { call } = callerOf(context);
+    const input = { schema: PauseWorkflowRequestSchema, message: request };
+    return this.#idempotency.once(call, request.requestId, input, PauseWorkflowResponseSchema, async () => {
+      const answer = await this.#control("pause", request, context, ({ workflowId, entryId, subject, precondition }) =>
+        this.#brakes.engage({
+          workflowId,
+          reason: request.reason,
+          emergency: request.emergency,
+          engagedBy: subject,
+          entryId,
+          expiresInMs: request.expiresIn && durationMs(request.expiresIn),
+          precondition,
+        }),
+      );
+      return create(PauseWorkflowResponseSchema, answer);
+    });
+  }
+
+  resume(request: ResumeWorkflowRequest, context: HandlerContext): Promise<ResumeWorkflowResponse> {
+    const { call } = callerOf(context);
+    const input = { schema: ResumeWorkflowRequestSchema, message: request };
+    return this.#idempotency.once(call, request.requestId, input, ResumeWorkflowResponseSchema, async () => {
+      const answer = await this.#control("resume", request, context, ({ workflowId, entryId, subject, precondition }) =>
+        this.#brakes.release({
+          workflowId,
+          reason: request.reason,
+          emergency: request.emergency,
+          releasedBy: subject,
+          entryId,
+          precondition,
+        }),
+      );
+      return create(ResumeWorkflowResponseSchema, answer);
+    });
+  }
+
+  /** What both have in common: check, do, wait, look again, tell. */
+  async #control(
+    action: "pause" | "resume",
+    request: PauseWorkflowRequest | ResumeWorkflowRequest,
+    context: HandlerContext,
+    work: (command: {
+      workflowId: string;
+      entryId: string;
+      subject: string;
+      precondition: () => Promise<void>;
+    }) => Promise<ControlResult>,
+  ): Promise<ControlAnswer> {
+    const { call, principal, entryId } = callerOf(context);
+    const target = targetOf(call);
+    const { workflowId } = target;
+    const precondition = async () => {
+      if (request.etag === "") return;
+      const current = await this.#workflows.get(workflowId, context.signal);
+      if (current.etag !== request.etag) throw etagMismatch(current);
+    };
+    if (request.validateOnly) {
+      await precondition();
+      return this.#answer(action, target, target, call, undefined);
+    }
+    const result = await work({ workflowId, entryId, subject: principal.subject, precondition });
+    call.brakeId = result.brake.brakeId;
+    const waitMs = Math.min(
+      request.wait ? durationMs(request.wait) : 0,
+      (context.timeoutMs() ?? Number.POSITIVE_INFINITY) - deadlineMargin,
+    );
+    const brakeNow = () => this.#brakes.of(workflowId).find((brake) => brake.brakeId === result.brake.brakeId);
+    if (waitMs > 0) {
+      const done = () => {
+        const brake = brakeNow();
+        return brake === undefined || (isEngaged(brake) && brake.halt.standstillTime !== undefined);
+      };
+      await until(this.#brakes, workflowId, done, waitMs, context.signal);
+    }
+    const brake = brakeNow() ?? result.brake;
+    // Read back: the answer tells what is, not what was asked for.
+    const after = await this.#workflows.get(workflowId);
+    call.observedStatus = after.status;
+    return this.#answer(action, after, { ...target, status: result.previousStatus }, call, brake);
+  }
+
+  #answer(
+    action: string,
+    after: Workflow,
+    before: Workflow,
+    call: Call,
+    brake: ControlResult["brake"] | undefined,
+  ): ControlAnswer {
+    const time = action === "pause" ? brake?.engageTime : brake?.release?.time;
+    const receipt = brake ? receiptOf(brake) : after.haltReceipt;
+    return {
+      workflowId: after.workflowId,
+      action,
+      previousStatus: before.status,
+      newStatus: after.status,
+      controlledBy: call.principal?.subject ?? "",
+      controlledAt: timestampFromMs(time ?? Date.now()),
+      auditEntryId: call.entryId ?? "",
+      brakeId: brake?.brakeId ?? "",
+      statusDetail: after.statusDetail,
+      ...(receipt ? { haltReceipt: receipt } : {}),
+    };
+  }
+}
+
+/** The two answers have the same fields. */
+type ControlAnswer = MessageInitShape<typeof PauseWorkflowResponseSchema> &
+  MessageInitShape<typeof ResumeWorkflowResponseSchema>;
+
+function etagMismatch(current: Workflow): MissionControlError {
+  return new MissionControlError(
+    "ETAG_MISMATCH",
+    `"${current.workflowId}" has changed since: it is ${statusName(current.status)} now; look again and decide anew`,
+    { metadata: { workflow_id: current.workflowId, etag: current.etag, status: statusName(current.status) } },
+  );
+}

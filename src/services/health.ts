@@ -1,0 +1,128 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  ComponentHealth_Status as ComponentStatus,
+  type GetHealthResponse,
+  GetHealthResponseSchema,
+} from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { type Brakes, isEngaged } from "../brakes/brakes.ts";
+import type { Reconciler } from "../brakes/reconciler.ts";
+import type { EngineStatus } from "../engines/engine.ts";
+import type { EngineRegistry } from "../engines/registry.ts";
+
+/** What one look at a component showed. */
+export interface ComponentReport {
+  readonly status: "healthy" | "degraded" | "unhealthy";
+  readonly message: string;
+}
+
+/** A part that the brake depends on, and how to look at it. A check that rejects or takes too long is unhealthy. */
+export interface Component {
+  readonly name: string;
+  check(signal: AbortSignal): Promise<ComponentReport> | ComponentReport;
+}
+
+/** A report is shared for this long, and no check may take longer than that, ms. */
+const limits = { shareMs: 500, checkMs: 2_000 } as const;
+
+const statuses = {
+  healthy: ComponentStatus.HEALTHY,
+  degraded: ComponentStatus.DEGRADED,
+  unhealthy: ComponentStatus.UNHEALTHY,
+} as const;
+
+/** Looks at every component and counts the workflows; many askers at once cost one look. */
+export class HealthService {
+  readonly #engines: EngineRegistry;
+  readonly #brakes: Brakes;
+  readonly #reconcilers: readonly Reconciler[];
+  readonly #components: readonly Component[];
+  readonly #facts: { readonly version: string; readonly devMode: boolean };
+  readonly #startTime = new Date();
+  readonly #since = new Map<string, { status: ComponentStatus; since: Date }>();
+  #shared: { readonly report: Promise<GetHealthResponse>; readonly expires: number } | undefined;
+
+  constructor(
+    engines: EngineRegistry,
+    brakes: Brakes,
+    reconcilers: readonly Reconciler[],
+    components: readonly Component[],
+    facts: { version: string; devMode: boolean },
+  ) {
+    this.#engines = engines;
+    this.#brakes = brakes;
+    this.#reconcilers = reconcilers;
+    this.#components = components;
+    this.#facts = facts;
+  }
+
+  async report(signal?: AbortSignal): Promise<GetHealthResponse> {
+    signal?.throwIfAborted();
+    const now = performance.now();
+    if (this.#shared === undefined || this.#shared.expires <= now) {
+      this.#shared = { report: this.#look(), expires: now + limits.shareMs };
+    }
+    return this.#shared.report;
+  }
+
+  async #look(): Promise<GetHealthResponse> {
+    const checkTime = new Date();
+    const [components, counts] = await Promise.all([
+      Promise.all(this.#components.map((component) => this.#check(component))),
+      this.#count(),
+    ]);
+    const pausing = new Set(
+      this.#brakes
+        .active()
+        .filter((brake) => isEngaged(brake) && brake.halt.standstillTime === undefined)
+        .map((brake) => brake.workflowId),
+    ).size;
+    return create(GetHealthResponseSchema, {
+      status: components.reduce<ComponentStatus>((worst, { status }) => (status > worst ? status : worst), 1),
+      version: this.#facts.version,
+      devMode: this.#facts.devMode,
+      startTime: timestampFromDate(this.#startTime),
+      uptime: durationFromMs(checkTime.getTime() - this.#startTime.getTime()),
+      components: components.map(({ since, ...component }) => ({ ...component, since: timestampFromDate(since) })),
+      activeWorkflows: counts.pending + counts.running + counts.paused,
+      pausedWorkflows: counts.paused,
+      pausingWorkflows: pausing,
+      totalWorkflows: Object.values(counts).reduce((sum, n) => sum + n, 0),
+      engagedBrakes: this.#brakes.engagedCount,
+      checkTime: timestampFromDate(checkTime),
+      reconcileDuration: durationFromMs(Math.max(0, ...this.#reconcilers.map(({ state }) => state.roundMs))),
+    });
+  }
+
+  async #check({ name, check }: Component) {
+    const timeout = AbortSignal.timeout(limits.checkMs);
+    const late = new Promise<never>((_, reject) => {
+      timeout.addEventListener("abort", () => reject(new Error(`no answer within ${limits.checkMs} ms`)), {
+        once: true,
+      });
+    });
+    const report = await Promise.race([Promise.resolve().then(() => check(timeout)), late]).catch(
+      (error): ComponentReport => ({
+        status: "unhealthy",
+        message: error instanceof Error ? error.message : String(error),
+      }),
+    );
+    const status = statuses[report.status];
+    const before = this.#since.get(name);
+    const since = before?.status === status ? before.since : new Date();
+    this.#since.set(name, { status, since });
+    return { name, status, message: report.message.slice(0, 500), since };
+  }
+
+  /** An engine that does not answer counts nothing; its component says so. */
+  async #count(): Promise<Record<EngineStatus, number>> {
+    const sum = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const timeout = AbortSignal.timeout(limits.checkMs);
+    const results = await Promise.allSettled(this.#engines.select().map((engine) => engine.count(timeout)));
+    for (const result of results) {
+      if (result.status === "rejected") continue;
+      for (const status of Object.keys(sum) as EngineStatus[]) sum[status] += result.value[status];
+    }
+    return sum;
+  }
+}
