@@ -1,0 +1,75 @@
+import type { Exchange, NodeResponse } from "./exchange.ts";
+
+/** An answer on its way out. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly trailers?: Headers;
+}
+
+/**
+ * Sends an answer at the client's pace: the next chunk is asked for when the one before has left. Resolves when all is handed
+ * to the system or the client is gone; the body is always run to its end or left properly, so that its `finally` is reached.
+ */
+export async function send(exchange: Exchange, answer: Answer, stallMs: number): Promise<void> {
+  const { req, res, signal } = exchange;
+  const begin = () => {
+    if (signal.aborted || res.headersSent) return;
+    answer.headers.forEach((value, name) => {
+      res.setHeader(name, value);
+    });
+    res.writeHead(answer.status);
+  };
+  const body = answer.body instanceof Uint8Array ? [answer.body] : (answer.body ?? []);
+  if (answer.body instanceof Uint8Array) answer.headers.set("content-length", String(answer.body.byteLength));
+  for await (const chunk of body) {
+    begin();
+    if (signal.aborted || req.method === "HEAD") break;
+    if (!res.write(chunk)) await drained(res, signal, stallMs);
+  }
+  begin();
+  if (signal.aborted) return;
+  if (answer.trailers) {
+    const trailers: Record<string, string> = {};
+    answer.trailers.forEach((value, name) => {
+      trailers[name] = value;
+    });
+    res.addTrailers(trailers);
+  }
+  res.end();
+}
+
+/** Waits until the client has taken something. One that takes nothing for `stallMs` is cut off. */
+function drained(res: NodeResponse, signal: AbortSignal, stallMs: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => (res.stream ?? res.socket)?.destroy(), stallMs);
+  const done = () => resolve();
+  res.once("drain", done);
+  signal.addEventListener("abort", done);
+  if (signal.aborted) done();
+  return promise.finally(() => {
+    clearTimeout(timer);
+    res.off("drain", done);
+    signal.removeEventListener("abort", done);
+  });
+}
+
+/** A text or JSON answer, never cached, never guessed at. */
+export function answerOf(
+  status: number,
+  contentType: string,
+  body: string,
+  headers: Record<string, string> = {},
+): Answer {
+  return {
+    status,
+    headers: new Headers({
+      "content-type": contentType,
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      ...headers,
+    }),
+    body: Buffer.from(body),
+  };
+}

@@ -1,0 +1,142 @@
+import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
+import {
+  constants,
+  createServer as createHttp2Server,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { Server, Socket } from "node:net";
+import type { Logger } from "../log.ts";
+import type { NodeRequest, NodeResponse } from "./exchange.ts";
+import type { Limits } from "./limits.ts";
+import { createMux } from "./mux.ts";
+
+/** One TCP port for HTTP/1.1 and HTTP/2 without TLS. */
+export interface Connections {
+  readonly server: Server;
+  /** Takes no more connections, tells clients to go, and resolves when all are gone. */
+  close(): Promise<void>;
+  /** Cuts off what is left. */
+  destroy(): void;
+}
+
+export function createConnections(options: {
+  limits: Limits;
+  log: Logger;
+  handle: (req: NodeRequest, res: NodeResponse) => void;
+}): Connections {
+  const { limits, log } = options;
+  let closing = false;
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+
+  const serve = (req: NodeRequest, res: NodeResponse) => {
+    if (closing && req.stream === undefined) res.shouldKeepAlive = false;
+    // What fails when a client leaves is told by "close"; without a listener, "error" would end the process.
+    req.on("error", () => {});
+    res.on("error", () => {});
+    endUnreadBody(req, res, limits.lingerMs);
+    options.handle(req, res);
+  };
+  const http1 = http1Server(limits, serve);
+  const http2 = http2Server(limits, serve);
+  http2.on("session", (session) => {
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+    closeWhenIdle(session, limits.idleMs);
+    if (closing) session.close();
+  });
+  http2.on("sessionError", (error) => log.debug({ err: error }, "an HTTP/2 connection failed"));
+
+  const server = createMux({
+    sniffMs: limits.sniffMs,
+    connections: limits.connections,
+    accept: {
+      http1: (socket) => http1.emit("connection", socket),
+      http2: (socket) => http2.emit("connection", socket),
+      // The place of http2.createSecureServer({ allowHTTP1: true }). Until then, TLS finds nobody here.
+      tls: (socket) => socket.destroy(),
+    },
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  server.on("drop", () => log.warn({ limit: limits.connections }, "a connection was dropped: there are too many"));
+
+  return {
+    server,
+    async close() {
+      closing = true;
+      const gone = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const session of sessions) session.close();
+      http1.close();
+      // A connection becomes idle when the last answer that was promised "keep-alive" has left.
+      const idle = setInterval(() => http1.closeIdleConnections(), 50);
+      await gone.finally(() => clearInterval(idle));
+    },
+    destroy() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+type Serve = (req: NodeRequest, res: NodeResponse) => void;
+
+function http1Server(limits: Limits, serve: Serve): Http1Server {
+  const http1 = createHttp1Server({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerMs,
+    // Behind bodyMs, which gives an answer and an entry in the ledger; this one only ends what that could not.
+    requestTimeout: limits.headerMs + 2 * limits.bodyMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: 1_000,
+  });
+  http1.maxRequestsPerSocket = limits.requestsPerConnection;
+  http1.on("request", serve);
+  // The guard speaks before the client is told to go on with its body.
+  http1.on("checkContinue", serve);
+  // It never listens itself; without the event, its timers for slow headers would never run.
+  http1.emit("listening");
+  return http1;
+}
+
+function http2Server(limits: Limits, serve: Serve): Http2Server {
+  const http2 = createHttp2Server({
+    settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: limits.headerBytes },
+  });
+  const listener = serve as unknown as (req: object, res: object) => void;
+  http2.on("request", listener);
+  http2.on("checkContinue", listener);
+  return http2;
+}
+
+/** A session without a stream is closed when it is silent for so long. With one, heartbeats and TCP keep-alive watch it. */
+function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
+  const streams = new Set<ServerHttp2Stream>();
+  session.on("stream", (stream) => {
+    streams.add(stream);
+    stream.on("close", () => streams.delete(stream));
+  });
+  session.setTimeout(idleMs, () => {
+    if (streams.size === 0) session.close();
+    else session.setTimeout(idleMs);
+  });
+}
+
+/**
+ * An answer may be given before the body has come, as every refusal is. The client gets a moment to see it; whoever goes on
+ * sending is cut off. Cutting at once would lose the answer on its way.
+ */
+function endUnreadBody(req: NodeRequest, res: NodeResponse, lingerMs: number): void {
+  res.once("finish", () => {
+    if (req.complete) return;
+    const timer = setTimeout(() => {
+      if (req.stream) req.stream.close(constants.NGHTTP2_NO_ERROR);
+      else req.socket.destroy();
+    }, lingerMs);
+    req.once("close", () => clearTimeout(timer)).once("end", () => clearTimeout(timer));
+    req.resume();
+  });
+}

@@ -1,0 +1,153 @@
+import type { AddressInfo } from "node:net";
+import type { ConnectError, ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Call } from "../interceptors/context.ts";
+import { toConnectError } from "../interceptors/errors.ts";
+import type { Logger } from "../log.ts";
+import { type Answer, send } from "./answer.ts";
+import { createRpcServer } from "./connect.ts";
+import { createConnections } from "./connections.ts";
+import { arrive, type Exchange, type NodeRequest, type NodeResponse } from "./exchange.ts";
+import { checkToken } from "./guard.ts";
+import { registerHealth } from "./health.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { loadPages } from "./pages.ts";
+import { registerReflection } from "./reflection.ts";
+import { refusal } from "./refusal.ts";
+import { collectRpcs, servicesOf } from "./rpcs.ts";
+import { describe } from "./status.ts";
+import { createTranscoder } from "./transcoder/transcoder.ts";
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Registers the services, each with all of its methods. Reflection and health come by themselves. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** The chain, outermost first. Runs for every RPC on every protocol, reflection too; not for grpc.health.v1. */
+  readonly interceptors: Interceptor[];
+  /** Whether calls can be served now, or else why not: for /readyz and grpc.health.v1. Must be cheap. */
+  readonly ready: () => true | readonly string[];
+  /**
+   * Writes the ledger entry of a call that was refused before the chain could. Awaited before anything of the refusal is
+   * sent; where it rejects, the client is told LEDGER_UNAVAILABLE instead.
+   */
+  readonly onRefused: (call: Call, error: ConnectError) => Promise<void>;
+  readonly log: Logger;
+  /** What differs from `defaultLimits`. */
+  readonly limits?: Partial<Limits>;
+}
+
+/** The one port: gRPC, gRPC-Web, Connect and REST, over HTTP/1.1 and HTTP/2. */
+export interface Port {
+  /** Resolves when connections are taken; rejects where the address cannot be had. */
+  listen(): Promise<{ address: string; port: number }>;
+  /**
+   * Takes no more calls, ends streams with SHUTTING_DOWN, and lets unary calls end within the grace period; then cuts off
+   * what is left. A second call with a shorter grace wins.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+export async function createPort(options: PortOptions): Promise<Port> {
+  const { interceptors, log } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const ending = { streams: new AbortController(), unary: new AbortController() };
+  const shutdown = { streams: ending.streams.signal, unary: ending.unary.signal };
+  const ready = () => (shutdown.streams.aborted ? ["shutting down"] : options.ready());
+
+  const served = collectRpcs(options.routes);
+  const reflected = [...servicesOf(served), Health];
+  const specs = [...served, ...collectRpcs((router) => registerReflection(router, reflected))];
+  const healthSpecs = collectRpcs((router) => {
+    const services = servicesOf(specs).map((service) => service.typeName);
+    registerHealth(router, { services, ready: () => ready() === true, maxWatches: limits.healthWatches });
+  });
+  const rpcs = createRpcServer({ specs, interceptors, limits, shutdown, ledgered: true });
+  const health = createRpcServer({ specs: healthSpecs, interceptors: [], limits, shutdown, ledgered: false });
+  const rest = createTranscoder({ specs, interceptors, limits, shutdown });
+  const pages = await loadPages(ready);
+
+  const refuse = async (exchange: Exchange, failure: unknown): Promise<Answer> => {
+    let error = describe(failure);
+    if (!exchange.call.audited) {
+      try {
+        await options.onRefused(exchange.call, error);
+      } catch (cause) {
+        const message = "the ledger cannot be written, and nothing happens here unseen: try again later";
+        log.error({ err: cause, callId: exchange.call.id }, "a refusal could not be recorded");
+        error = toConnectError(new MissionControlError("LEDGER_UNAVAILABLE", message, { cause }));
+      }
+    }
+    return refusal(exchange, error);
+  };
+
+  const answerTo = async (exchange: Exchange): Promise<Answer> => {
+    const { path, req, res, call } = exchange;
+    if (pages.has(path)) return pages.serve(path, req);
+    try {
+      if (health.has(path)) return await health.serve(exchange);
+    } catch (error) {
+      return refusal(exchange, describe(error));
+    }
+    // Browsers ask so, without credentials, before they call.
+    const allow = req.method === "OPTIONS" ? rest.allow(path) : [];
+    if (allow.length > 0) return { status: 204, headers: new Headers({ allow: allow.join(", ") }) };
+    try {
+      checkToken(req.rawHeaders);
+      if (req.headers.expect !== undefined) res.writeContinue();
+      if (rpcs.has(path)) return await rpcs.serve(exchange);
+      if (exchange.form !== "rest") throw unknownMethod(path);
+      const answer = await rest.serve(exchange);
+      if (!call.audited) throw new Error("a call was answered without an entry in the ledger");
+      return answer;
+    } catch (error) {
+      return refuse(exchange, error);
+    }
+  };
+
+  const handle = async (req: NodeRequest, res: NodeResponse): Promise<void> => {
+    try {
+      const exchange = arrive(req, res, (path) => rpcs.has(path) || health.has(path));
+      res.setHeader("x-request-id", exchange.call.id);
+      await send(exchange, await answerTo(exchange), limits.stallMs);
+    } catch (error) {
+      // Connect's pipelines throw where a client leaves in the middle: that is nobody's fault here.
+      if (!res.closed) log.error({ err: error, path: req.url?.slice(0, 256) }, "an answer could not be sent");
+      (req.stream ?? req.socket).destroy();
+    }
+  };
+  const connections = createConnections({ limits, log, handle });
+
+  return {
+    listen() {
+      const { promise, resolve, reject } = Promise.withResolvers<{ address: string; port: number }>();
+      connections.server.once("error", reject);
+      connections.server.listen(options.port, options.host, () => {
+        connections.server.off("error", reject);
+        const { address, port } = connections.server.address() as AddressInfo;
+        resolve({ address, port });
+      });
+      return promise;
+    },
+    async close(graceMs = limits.graceMs) {
+      const error = toConnectError(
+        new MissionControlError("SHUTTING_DOWN", "this server is shutting down: call again"),
+      );
+      ending.streams.abort(error);
+      const timer = setTimeout(() => {
+        ending.unary.abort(error);
+        connections.destroy();
+      }, graceMs);
+      await connections.close().finally(() => clearTimeout(timer));
+    },
+  };
+}
+
+function unknownMethod(path: string): MissionControlError {
+  return new MissionControlError(
+    "UNKNOWN_METHOD",
+    `there is no RPC ${path.slice(0, 256)}: reflection lists what there is`,
+  );
+}
