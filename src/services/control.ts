@@ -11,7 +11,7 @@ import {
   type ResumeWorkflowResponse,
   ResumeWorkflowResponseSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
-import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { Workflow_Status as Status, type Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { type Brakes, type ControlResult, isEngaged } from "../brakes/brakes.ts";
 import { statusName } from "../brakes/status.ts";
 import { receiptOf } from "../brakes/view.ts";
@@ -113,10 +113,24 @@ export class ControlService {
       await until(this.#brakes, workflowId, done, waitMs, context.signal);
     }
     const brake = brakeNow() ?? result.brake;
-    // Read back: the answer tells what is, not what was asked for.
-    const after = await this.#workflows.get(workflowId);
+    const after = await this.#readBack(action, target);
     call.observedStatus = after.status;
     return this.#answer(action, after, { ...target, status: result.previousStatus }, call, brake);
+  }
+
+  /** The answer tells what is, not what was asked for. What was done is done, also where the engine does not answer now. */
+  async #readBack(action: "pause" | "resume", target: Workflow): Promise<Workflow> {
+    try {
+      return await this.#workflows.get(target.workflowId);
+    } catch (error) {
+      if (!(error instanceof MissionControlError)) throw error;
+      const status = action === "pause" ? Status.PAUSING : Status.RESUMING;
+      return {
+        ...target,
+        status,
+        statusDetail: `it is recorded and will be carried out; not seen yet: ${error.message}`,
+      };
+    }
   }
 
   #answer(

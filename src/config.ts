@@ -1,0 +1,106 @@
+import { parseArgs } from "node:util";
+
+/** What dev mode can be told; everything has a default. */
+export interface DevConfig {
+  /** Loopback only. */
+  readonly host: string;
+  readonly port: number;
+  /** Where everything that lasts is kept. */
+  readonly dataDir: string;
+  /** The loopback port on which the sample agents serve the engine. It has to stay the same: runs are bound to it. */
+  readonly agentsPort: number;
+  /** False: only the embedded engine, no sample agents. */
+  readonly agents: boolean;
+  /** The embedded engine's virtual queues, which its next release turns on. */
+  readonly virtualQueues: boolean;
+  readonly logLevel: string;
+}
+
+/** A command line or environment that cannot be used; the message lists every fault. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export const usage = `Usage: mission-control dev [options]
+
+Starts Mission Control in dev mode: an embedded Restate engine, sample agents, a dev issuer of tokens. Loopback only.
+
+Options (each also as an environment variable)
+  --port <n>          the port to serve on (MC_PORT, default 8030; 0: any free one)
+  --host <address>    the loopback address to bind (MC_HOST, default 127.0.0.1)
+  --data-dir <dir>    where everything is kept (MC_DATA_DIR, default .mission-control)
+  --agents-port <n>   the sample agents' port (MC_AGENTS_PORT, default 8031)
+  --no-agents         start no sample agents (MC_AGENTS=false)
+  --virtual-queues    start the engine with virtual queues on (MC_VIRTUAL_QUEUES=true)
+  --log-level <level> debug, info, warn or error (MC_LOG_LEVEL, default warn)
+  --help              show this
+`;
+
+const loopback = ["127.0.0.1", "::1", "localhost"];
+const levels = ["debug", "info", "warn", "error"];
+
+/** Reads the arguments behind "dev", then the environment, then the defaults. Throws ConfigError with all faults at once. */
+export function readDevConfig(args: readonly string[], env: Readonly<Record<string, string | undefined>>): DevConfig {
+  const flags = parseFlags(args);
+  const faults: string[] = [];
+  const text = (flag: string, variable: string, fallback: string): string => {
+    const value = flags[flag] ?? env[variable];
+    return typeof value === "string" && value !== "" ? value : fallback;
+  };
+  const port = (flag: string, variable: string, fallback: number): number => {
+    const value = text(flag, variable, String(fallback));
+    if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) {
+      faults.push(`--${flag} (${variable}) has to be a port from 0 to 65535, not "${value}"`);
+    }
+    return Number(value);
+  };
+  const truth = (flag: string, variable: string, fallback: boolean): boolean => {
+    const given = flags[flag];
+    if (typeof given === "boolean") return given;
+    const value = env[variable];
+    if (value === undefined || value === "") return fallback;
+    if (value !== "true" && value !== "false") faults.push(`${variable} has to be true or false, not "${value}"`);
+    return value === "true";
+  };
+  const config: DevConfig = {
+    host: text("host", "MC_HOST", "127.0.0.1"),
+    port: port("port", "MC_PORT", 8030),
+    dataDir: text("data-dir", "MC_DATA_DIR", ".mission-control"),
+    agentsPort: port("agents-port", "MC_AGENTS_PORT", 8031),
+    agents: truth("agents", "MC_AGENTS", true),
+    virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
+    logLevel: text("log-level", "MC_LOG_LEVEL", "warn"),
+  };
+  if (!loopback.includes(config.host)) {
+    faults.push(
+      `--host (MC_HOST) is "${config.host}": dev mode has dev keys, so it binds loopback only (${loopback.join(", ")})`,
+    );
+  }
+  if (!levels.includes(config.logLevel)) {
+    faults.push(`--log-level (MC_LOG_LEVEL) has to be one of ${levels.join(", ")}, not "${config.logLevel}"`);
+  }
+  if (config.agentsPort === config.port && config.port !== 0) faults.push("--agents-port has to differ from --port");
+  if (faults.length > 0) throw new ConfigError(faults.join("\n"));
+  return config;
+}
+
+function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
+  try {
+    return parseArgs({
+      args: [...args],
+      strict: true,
+      allowNegative: true,
+      options: {
+        host: { type: "string" },
+        port: { type: "string" },
+        "data-dir": { type: "string" },
+        "agents-port": { type: "string" },
+        agents: { type: "boolean" },
+        "virtual-queues": { type: "boolean" },
+        "log-level": { type: "string" },
+      },
+    }).values;
+  } catch (error) {
+    throw new ConfigError(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  }
+}
