@@ -1,4 +1,5 @@
-import { createContextKey } from "@connectrpc/connect";
+import type { Message } from "@bufbuild/protobuf";
+import { type ContextValues, createContextKey } from "@connectrpc/connect";
 import type { Decision } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Workflow, Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Principal } from "../identity/principal.ts";
@@ -19,6 +20,8 @@ export interface Call {
   /** The caller's network address. */
   readonly source: string;
   principal?: Principal;
+  /** The request's one message, once it was read and found valid; never set where the client streams. */
+  request?: Message;
   decision?: Decision;
   /** The workflow that the request names, as looked up for the policy. */
   target?: Workflow;
@@ -36,3 +39,10 @@ export interface Call {
 
 /** The call that is being served. Set by the port for every request; reading it elsewhere than below the chain is a defect. */
 export const callKey = createContextKey<Call | undefined>(undefined, { description: "call" });
+
+/** The call of these context values. Throws where the port has set none: such a call could not be recorded. */
+export function callOf(values: ContextValues): Call {
+  const call = values.get(callKey);
+  if (call === undefined) throw new Error("a call reached the chain without its context");
+  return call;
+}

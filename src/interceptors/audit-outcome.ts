@@ -1,0 +1,60 @@
+import type { Message } from "@bufbuild/protobuf";
+import type { Interceptor } from "@connectrpc/connect";
+import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { EntryInit, Ledger } from "../ledger/ledger.ts";
+import type { Logger } from "../log.ts";
+import { type Call, callOf } from "./context.ts";
+import { callEntry, ending } from "./entry.ts";
+import { toConnectError } from "./errors.ts";
+import { governanceOf } from "./governance.ts";
+import { withEnd } from "./stream-end.ts";
+
+/**
+ * The last word on every call, before its answer leaves: DENIED where a link refused it before its INTENT or READ entry,
+ * OUTCOME where that entry is there (for reads only when they fail, or when a stream ends).
+ *
+ * A DENIED entry that cannot be written makes the answer LEDGER_UNAVAILABLE. An OUTCOME that cannot be written changes no
+ * answer, for what happened has happened: it is an alarm, and the intent stays open.
+ */
+export function auditOutcomeLink(ledger: Ledger, log: Logger): Interceptor {
+  return (next) => async (req) => {
+    const call = callOf(req.contextValues);
+    const { audit } = governanceOf(req.method);
+    const entry = (): EntryInit => callEntry(call, req.method, req.stream ? call.request : (req.message as Message));
+
+    const outcome = async (error: unknown): Promise<void> => {
+      const failure = error === undefined ? undefined : toConnectError(error, req.signal);
+      const result: EntryInit = { ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.OUTCOME };
+      if (call.entryId !== undefined) result.intentEntryId = call.entryId;
+      if (call.observedStatus !== undefined) result.observedStatus = call.observedStatus;
+      try {
+        await ledger.append(result, call.also);
+      } catch (fault) {
+        alarm(log, call, result, fault);
+      }
+    };
+    const denied = async (error: unknown): Promise<void> => {
+      const failure = toConnectError(error, req.signal);
+      await ledger.append({ ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.DENIED });
+      call.audited = true;
+    };
+
+    try {
+      const res = await next(req);
+      if (res.stream) return { ...res, message: withEnd(res.message, req.signal, outcome) };
+      if (audit === "CONTROL") await outcome(undefined);
+      return res;
+    } catch (error) {
+      if (call.entryId === undefined) await denied(error);
+      else await outcome(error);
+      throw error;
+    }
+  };
+}
+
+function alarm(log: Logger, call: Call, result: EntryInit, fault: unknown): void {
+  log.error(
+    { err: fault, callId: call.id, intentEntryId: call.entryId, code: result.resultCode, brakeId: call.brakeId },
+    "ALARM: how a call ended could not be written to the ledger: its intent stays open until it is settled at the next start",
+  );
+}

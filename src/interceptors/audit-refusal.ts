@@ -1,0 +1,17 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Call } from "./context.ts";
+import { arrival, ending } from "./entry.ts";
+
+/**
+ * Records a refusal that never reached the chain (no token, a body that does not parse, an unknown path, …), once for a call.
+ * To be awaited before the answer leaves. Rejects with LEDGER_UNAVAILABLE: then that is the answer.
+ */
+export function auditRefusal(ledger: Ledger): (call: Call, error: ConnectError) => Promise<void> {
+  return async (call, error) => {
+    if (call.audited) return;
+    await ledger.append({ ...arrival(call), ...ending(call, error), phase: AuditEntry_Phase.DENIED });
+    call.audited = true;
+  };
+}

@@ -1,0 +1,57 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { Interceptor } from "@connectrpc/connect";
+import type { Verify } from "../identity/verify.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Logger } from "../log.ts";
+import type { Policy } from "../policy/policy.ts";
+import type { Roles } from "../policy/roles.ts";
+import { auditIntentLink } from "./audit-intent.ts";
+import { auditOutcomeLink } from "./audit-outcome.ts";
+import { authenticateLink } from "./authenticate.ts";
+import { authorizeLink } from "./authorize.ts";
+import { errorLink } from "./errors.ts";
+import { assertGoverned } from "./governance.ts";
+import { logLink } from "./log.ts";
+import { policyLink } from "./policy.ts";
+import { requestIdLink } from "./request-id.ts";
+import { type ResolveTarget, targetLink } from "./target.ts";
+import { validateLink } from "./validate.ts";
+
+/** What the links need. */
+export interface ChainDeps {
+  /** All services that are served through the chain. */
+  readonly services: readonly DescService[];
+  readonly log: Logger;
+  readonly ledger: Ledger;
+  readonly verify: Verify;
+  readonly roles: Roles;
+  readonly policy: Policy;
+  readonly resolveTarget: ResolveTarget;
+}
+
+/** One link of the chain. */
+export interface Link {
+  readonly name: string;
+  readonly interceptor: Interceptor;
+}
+
+/**
+ * What every call of every protocol goes through, the outermost first, unary and streaming alike.
+ *
+ * @throws Error where a method of the services lacks its governance option: such a server must not start.
+ */
+export function createChain(deps: ChainDeps): readonly Link[] {
+  assertGoverned(deps.services);
+  return [
+    { name: "requestId", interceptor: requestIdLink() },
+    { name: "log", interceptor: logLink(deps.log) },
+    { name: "errors", interceptor: errorLink(deps.log) },
+    { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.log) },
+    { name: "authenticate", interceptor: authenticateLink(deps.verify) },
+    { name: "authorize", interceptor: authorizeLink(deps.roles) },
+    { name: "validate", interceptor: validateLink(deps.services) },
+    { name: "target", interceptor: targetLink(deps.resolveTarget) },
+    { name: "policy", interceptor: policyLink(deps.policy) },
+    { name: "auditIntent", interceptor: auditIntentLink(deps.ledger) },
+  ];
+}
