@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import openApi from "../../gen/openapi.json" with { type: "json" };
 import { type Answer, answerOf } from "./answer.ts";
 import type { NodeRequest } from "./exchange.ts";
 
@@ -65,7 +66,7 @@ export async function loadPages(ready: () => true | readonly string[]): Promise<
     "/docs/swagger-ui.css": fileOf("text/css; charset=utf-8", await asset("swagger-ui.css")),
     "/docs/swagger-ui-bundle.js": fileOf("text/javascript; charset=utf-8", await asset("swagger-ui-bundle.js")),
     "/docs/favicon-32x32.png": fileOf("image/png", await asset("favicon-32x32.png")),
-    "/openapi.json": fileOf("application/json", JSON.stringify(await openApi())),
+    "/openapi.json": fileOf("application/json", JSON.stringify(openApi)),
     "/livez": () => answerOf(200, "text/plain; charset=utf-8", "alive\n"),
     "/readyz": () => readiness(ready()),
     "/": () => redirect("/docs"),
@@ -81,11 +82,6 @@ export async function loadPages(ready: () => true | readonly string[]): Promise<
       return files[path]?.(req) ?? redirect("/docs");
     },
   };
-}
-
-async function openApi(): Promise<unknown> {
-  const module = await import("../../gen/openapi.json", { with: { type: "json" } });
-  return module.default;
 }
 
 function readiness(state: true | readonly string[]): Answer {

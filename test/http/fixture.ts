@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ConnectError, ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
+import { pino } from "pino";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import {
   ComponentHealth_Status,
@@ -12,7 +13,6 @@ import { MissionControlError } from "../../src/errors.ts";
 import { createPort, type Port, type PortOptions } from "../../src/http/port.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
 import { errorLink } from "../../src/interceptors/errors.ts";
-import { createLog } from "../../src/log.ts";
 
 /** A token that the guard lets pass. Nobody here verifies it. */
 export const token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
@@ -50,7 +50,7 @@ export async function startPort(options: FixtureOptions = {}): Promise<Fixture> 
   const chained: Call[] = [];
   const refused: Fixture["refused"] = [];
   let streams = 0;
-  const log = createLog("silent");
+  const log = pino({ level: "silent" });
 
   const workflow = (workflowId: string) =>
     create(WorkflowSchema, {
