@@ -73,7 +73,7 @@ export class Reconciler {
       const began = performance.now();
       try {
         pauseMs = await this.#round();
-        this.#roundMs = performance.now() - began;
+        this.#roundMs = Math.round(performance.now() - began);
         this.#fault = undefined;
         failures = 0;
       } catch (error) {
