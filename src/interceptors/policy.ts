@@ -27,9 +27,10 @@ export function policyLink(policy: Policy): Interceptor {
       },
       req.signal,
     );
-    const { allowed, failed, message, policyIds, policySetHash } = decision;
+    const { failed, message, policyIds, policySetHash } = decision;
+    const allowed = decision.allowed === true && failed === false;
     call.decision = create(DecisionSchema, { allowed, message, policyIds: [...policyIds], policySetHash });
-    if (allowed !== true || failed !== false) {
+    if (!allowed) {
       throw new MissionControlError(failed ? "POLICY_ERROR" : "POLICY_DENIED", message, {
         metadata: { action, policy_ids: policyIds.join(","), policy_set_hash: policySetHash },
       });

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Logger } from "../log.ts";
@@ -28,7 +28,11 @@ export function createLedger(store: Store, log: Logger): Ledger {
   return {
     async append(init, also) {
       const now = Date.now();
-      const entry = create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>);
+      // A copy: what the caller goes on using is not to be cut.
+      const entry = clone(
+        AuditEntrySchema,
+        create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>),
+      );
       entry.entryId = nextId(now);
       entry.time = timestampFromMs(now);
       boundEntry(entry);
