@@ -14,12 +14,14 @@ if (command === undefined || command === "help" || command === "--help" || args.
 }
 
 async function dev(): Promise<void> {
-  // Asked to stop: once, in order; a second signal ends at once, whatever is under way.
+  // Asked to stop: once, in order; a second signal ends at once, whatever is under way. One Ctrl-C in `npm start` arrives
+  // twice, from the terminal and from npm: what comes within half a second is the same one.
   const stopping = new AbortController();
-  let signals = 0;
+  let firstAt = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      if (++signals > 1) process.exit(1);
+      if (stopping.signal.aborted && performance.now() - firstAt > 500) process.exit(1);
+      if (!stopping.signal.aborted) firstAt = performance.now();
       stopping.abort();
     });
   }
