@@ -1,10 +1,10 @@
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 
-export type { Logger } from "pino";
+export type { Logger };
 
 /** JSON lines on stderr: stdout is for people. What could carry a credential is never written. */
-export function createLog(level: string): ReturnType<typeof pino> {
-  return pino(
+export function createLog(level: string): Logger {
+  return pino<never>(
     {
       level,
       base: null,
