@@ -33,11 +33,19 @@ export async function send(exchange: Exchange, answer: Answer, stallMs: number):
   if (answer.trailers) {
     const trailers: Record<string, string> = {};
     answer.trailers.forEach((value, name) => {
-      trailers[name] = value;
+      trailers[name] = name === "grpc-message" ? grpcMessage(value) : value;
     });
     res.addTrailers(trailers);
   }
   res.end();
+}
+
+/**
+ * Connect escapes more of a grpc-message than gRPC says, and grpc-js does not take it back: "restate%3Ainv_1". Only what the
+ * protocol names is escaped here: all but printable ASCII, and the percent sign.
+ */
+function grpcMessage(escaped: string): string {
+  return decodeURIComponent(escaped).replaceAll(/[^\x20-\x24\x26-\x7e]+/gu, encodeURIComponent);
 }
 
 /** Waits until the client has taken something. One that takes nothing for `stallMs` is cut off. */

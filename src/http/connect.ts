@@ -1,4 +1,5 @@
 import {
+  Code,
   type ConnectError,
   type ContextValues,
   createConnectRouter,
@@ -9,15 +10,16 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
-import { MissionControlError } from "../errors.ts";
+import { MissionControlError, type Reason } from "../errors.ts";
 import { callKey } from "../interceptors/context.ts";
+import { toConnectError } from "../interceptors/errors.ts";
 import type { Answer } from "./answer.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Limits } from "./limits.ts";
 import { answerFrom } from "./refusal.ts";
 import { endWithItsCall, rpcPath } from "./rpcs.ts";
-import { describe } from "./status.ts";
+import { errorInfo } from "./status.ts";
 
 /** The signals that end what is in flight when the port closes: streams at once, unary calls when the grace is over. */
 export interface Shutdown {
@@ -124,9 +126,23 @@ function withDeadline({ header, form }: Exchange, maxMs: number | undefined): He
   return header;
 }
 
-/** Why a call that the chain has not seen ended. One that ended well is a defect: nothing happens unseen. */
+/** Why a call that the ledger does not know of ended. One that ended well is a defect: nothing happens unseen. */
 function failureOf(context: HandlerContext | undefined, answer: Answer, { form }: Exchange): ConnectError {
   const succeeded =
     context === undefined || !context.signal.aborted || (form === "connect-unary" && answer.status === 200);
-  return describe(succeeded ? new Error("a call was answered without an entry in the ledger") : context.signal.reason);
+  if (succeeded) return toConnectError(new Error("a call was answered without an entry in the ledger"));
+  const error = toConnectError(context.signal.reason);
+  const reason = errorInfo(error) === undefined ? reasonByCode[error.code] : undefined;
+  return reason === undefined
+    ? error
+    : toConnectError(new MissionControlError(reason, error.rawMessage, { cause: error }));
 }
+
+/** Connect's own errors, all about a request that it could not read, come without google.rpc.ErrorInfo. */
+const reasonByCode: Partial<Record<Code, Reason>> = {
+  [Code.InvalidArgument]: "INVALID_ARGUMENT",
+  [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",
+  [Code.Unimplemented]: "UNSUPPORTED_ENCODING",
+  // What it calls internal here are bytes that are not the message, or not packed as announced: the client's fault.
+  [Code.Internal]: "INVALID_ARGUMENT",
+};

@@ -137,6 +137,7 @@ function endUnreadBody(req: NodeRequest, res: NodeResponse, lingerMs: number): v
       else req.socket.destroy();
     }, lingerMs);
     req.once("close", () => clearTimeout(timer)).once("end", () => clearTimeout(timer));
-    req.resume();
+    // Whoever was reading has stopped; while it seems to listen, the rest would not flow away.
+    req.removeAllListeners("readable").resume();
   });
 }

@@ -16,7 +16,6 @@ import { loadPages } from "./pages.ts";
 import { registerReflection } from "./reflection.ts";
 import { refusal } from "./refusal.ts";
 import { collectRpcs, servicesOf } from "./rpcs.ts";
-import { describe } from "./status.ts";
 import { createTranscoder } from "./transcoder/transcoder.ts";
 
 export interface PortOptions {
@@ -70,7 +69,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const pages = await loadPages(ready);
 
   const refuse = async (exchange: Exchange, failure: unknown): Promise<Answer> => {
-    let error = describe(failure);
+    let error = toConnectError(failure);
     if (!exchange.call.audited) {
       try {
         await options.onRefused(exchange.call, error);
@@ -89,7 +88,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     try {
       if (health.has(path)) return await health.serve(exchange);
     } catch (error) {
-      return refusal(exchange, describe(error));
+      return refusal(exchange, toConnectError(error));
     }
     // Browsers ask so, without credentials, before they call.
     const allow = req.method === "OPTIONS" ? rest.allow(path) : [];

@@ -8,8 +8,7 @@ import {
   file_google_rpc_error_details,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
-import { MissionControlError, type Reason } from "../errors.ts";
-import { toConnectError } from "../interceptors/errors.ts";
+import type { Reason } from "../errors.ts";
 
 /** Every detail that an error of ours may carry. */
 const registry = createRegistry(file_google_rpc_error_details, file_buf_validate_validate);
@@ -61,26 +60,6 @@ export function statusJson(error: ConnectError): JsonObject {
 export function errorInfo(error: ConnectError): ErrorInfo | undefined {
   return error.findDetails(ErrorInfoSchema)[0];
 }
-
-/**
- * A failure as the caller is told about it. Connect's own errors (a body that does not parse, a message that is too large, …)
- * come without google.rpc.ErrorInfo: they get it here.
- */
-export function describe(failure: unknown): ConnectError {
-  const error = toConnectError(failure);
-  const reason = errorInfo(error) === undefined ? reasonByCode[error.code] : undefined;
-  return reason === undefined
-    ? error
-    : toConnectError(new MissionControlError(reason, error.rawMessage, { cause: failure }));
-}
-
-const reasonByCode: Partial<Record<Code, Reason>> = {
-  [Code.InvalidArgument]: "INVALID_ARGUMENT",
-  [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",
-  [Code.Unimplemented]: "UNSUPPORTED_ENCODING",
-  [Code.Internal]: "INTERNAL",
-  [Code.Unknown]: "INTERNAL",
-};
 
 function toAny(detail: ConnectError["details"][number]): Any {
   return "desc" in detail

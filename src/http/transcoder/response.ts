@@ -7,7 +7,8 @@ import {
   toJson,
 } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import { describe, statusJson } from "../status.ts";
+import { toConnectError } from "../../interceptors/errors.ts";
+import { statusJson } from "../status.ts";
 import type { Binding } from "./routes.ts";
 
 /** The JSON of a response message, or of the field of it that the binding answers with. */
@@ -39,7 +40,7 @@ export function ndjson(binding: Binding): StreamFormat {
   return {
     contentType: "application/x-ndjson",
     message: (message) => `${JSON.stringify(responseJson(binding, message))}\n`,
-    failure: (failure) => `${JSON.stringify({ error: statusJson(describe(failure)) })}\n`,
+    failure: (failure) => `${JSON.stringify({ error: statusJson(toConnectError(failure)) })}\n`,
     heartbeat: undefined,
   };
 }
@@ -65,7 +66,7 @@ export function serverSentEvents(binding: Binding): StreamFormat {
         `data: ${JSON.stringify(responseJson(binding, message))}\n\n`,
       ].join("\n");
     },
-    failure: (failure) => `event: error\ndata: ${JSON.stringify(statusJson(describe(failure)))}\n\n`,
+    failure: (failure) => `event: error\ndata: ${JSON.stringify(statusJson(toConnectError(failure)))}\n\n`,
     heartbeat: ":\n\n",
   };
 }
