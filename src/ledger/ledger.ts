@@ -1,9 +1,9 @@
-import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Logger } from "../log.ts";
 import type { Change, Store } from "../store/store.ts";
-import { boundEntry } from "./bounds.ts";
+import { bounded } from "./bounds.ts";
 import { createEntryIds } from "./entry-id.ts";
 
 /** What the writer of an entry sets; the ledger adds entry_id, sequence and time. */
@@ -28,14 +28,8 @@ export function createLedger(store: Store, log: Logger): Ledger {
   return {
     async append(init, also) {
       const now = Date.now();
-      // A copy: what the caller goes on using is not to be cut.
-      const entry = clone(
-        AuditEntrySchema,
-        create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>),
-      );
-      entry.entryId = nextId(now);
-      entry.time = timestampFromMs(now);
-      boundEntry(entry);
+      const given = create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>);
+      const entry = { ...bounded(given), entryId: nextId(now), time: timestampFromMs(now), sequence: 0n };
       let stored: AuditEntry | undefined;
       try {
         [stored] = await store.commit({ ...also, entries: [entry] });

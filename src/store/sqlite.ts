@@ -1,4 +1,4 @@
-import { clone, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
@@ -121,8 +121,7 @@ export function openSqlite(path: string): Store {
   }
 
   function append(given: AuditEntry, sequence: number): AuditEntry {
-    const entry = clone(AuditEntrySchema, given);
-    entry.sequence = BigInt(sequence);
+    const entry: AuditEntry = { ...given, sequence: BigInt(sequence) };
     const bytes = toBinary(AuditEntrySchema, entry);
     sql.insertEntry.run(
       sequence,

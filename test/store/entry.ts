@@ -38,6 +38,7 @@ export function brake(init: Partial<Brake> = {}): Brake {
       stepsInFlight: [{ index: 3, name: "pay", startTime: 1_700_000_000_000, outcome: "inFlight" }],
       stepsStartedBefore: 3,
       stepsStartedAfterAccept: undefined,
+      stepsStartedAtRelease: undefined,
       settled: false,
     },
     ...init,

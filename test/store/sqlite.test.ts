@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { leafHash } from "../../src/store/leaf.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -45,6 +46,21 @@ describe("the SQLite store", () => {
     const row = db.prepare("SELECT count(*) AS n, min(sequence) AS first, max(sequence) AS last FROM entry").get();
     db.close();
     expect(row).toEqual({ n: Number(newest?.sequence), first: 1, last: Number(newest?.sequence) });
+  });
+
+  it("on a disk that fills up refuses what it cannot write, and keeps what it acknowledged", async () => {
+    // The shell's limit on the size of files stands for a full disk: the writes fail in the middle of transactions.
+    const script = join(import.meta.dirname, "fill-disk.ts");
+    const child = spawn("sh", ["-c", `trap "" XFSZ; ulimit -f 600; exec "${process.execPath}" "${script}" "${path}"`], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const { acknowledged, refused } = JSON.parse(await text(child.stdout));
+    expect(acknowledged).toBeGreaterThan(0);
+    expect(refused).toEqual(["LEDGER_UNAVAILABLE"]);
+    const store = openSqlite(path);
+    const [next] = await store.commit({ entries: [entry()] });
+    expect(next?.sequence).toBe(BigInt(acknowledged + 1));
+    await store.close();
   });
 
   it("lets nobody else read the ledger", async () => {
@@ -102,9 +118,9 @@ describe("the SQLite store", () => {
     db.exec("CREATE TABLE orders (id INTEGER)");
     db.close();
     expect(() => openSqlite(foreign)).toThrow(/database of another program/);
-    const text = join(dir, "notes.txt");
-    await writeFile(text, "not a database, but long enough that SQLite has to look at it twice\n".repeat(20));
-    expect(() => openSqlite(text)).toThrow(/cannot open the ledger's database/);
+    const notes = join(dir, "notes.txt");
+    await writeFile(notes, "not a database, but long enough that SQLite has to look at it twice\n".repeat(20));
+    expect(() => openSqlite(notes)).toThrow(/cannot open the ledger's database/);
   });
 });
 
