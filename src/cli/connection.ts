@@ -20,7 +20,7 @@ export function connect(settings: Pick<Settings, "server" | "token">): Connectio
     baseUrl: settings.server,
     sessionManager,
     acceptCompression: [compressionGzip],
-    readMaxBytes: 64 * 1024 * 1024,
+    readMaxBytes: 16 * 1024 * 1024,
     interceptors: [retryUnavailable, authorize(settings.token)],
   });
   return {

@@ -41,11 +41,18 @@ export async function mintDevToken(
 function readKey(path: string): JWK & { kid: string } {
   const fault = (what: string) =>
     new CliFailure(exitCodes.error, Code.FailedPrecondition, `the dev issuer's key ${path} ${what}`);
-  let jwk: JWK;
+  let text: string;
   try {
-    jwk = JSON.parse(readFileSync(path, "utf8")) as JWK;
+    text = readFileSync(path, "utf8");
   } catch (error) {
     throw fault(`cannot be read: ${(error as Error).message}`);
+  }
+  let jwk: JWK;
+  try {
+    jwk = JSON.parse(text) as JWK;
+  } catch {
+    // The parser's own message might repeat the key.
+    throw fault("is not JSON");
   }
   const { kid } = jwk;
   if (jwk.kty !== "EC" || jwk.crv !== "P-256" || typeof jwk.d !== "string" || typeof kid !== "string") {

@@ -24,11 +24,12 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(hours / 24)}d${hours % 24}h`;
 }
 
-/** Milliseconds in one unit, cut off: "29m", "3d". */
+/** Milliseconds in one unit, rounded, four characters for most: "29m", "3d". */
 export function formatCoarseDuration(ms: number): string {
-  if (ms < 1_000) return `${Math.floor(ms)}ms`;
-  if (ms < 120_000) return `${Math.floor(ms / 1_000)}s`;
-  if (ms < 7_200_000) return `${Math.floor(ms / 60_000)}m`;
-  if (ms < 172_800_000) return `${Math.floor(ms / 3_600_000)}h`;
-  return `${Math.floor(ms / 86_400_000)}d`;
+  if (ms < 99.5) return `${Math.round(ms)}ms`;
+  if (ms < 950) return `${(ms / 1_000).toFixed(1).slice(1)}s`;
+  if (ms < 99_500) return `${Math.round(ms / 1_000)}s`;
+  if (ms < 99 * 60_000) return `${Math.round(ms / 60_000)}m`;
+  if (ms < 47.5 * 3_600_000) return `${Math.round(ms / 3_600_000)}h`;
+  return `${Math.round(ms / 86_400_000)}d`;
 }

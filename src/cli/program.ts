@@ -11,17 +11,22 @@ import { watchCommand } from "./commands/watch.ts";
 import type { Host } from "./session.ts";
 
 const about = `
-Settings come from flags, then the environment (MCTL_SERVER, MCTL_TOKEN, MCTL_TOKEN_FILE, MCTL_CONTEXT,
-MCTL_OUTPUT, MCTL_TIMEOUT, MCTL_DATA_DIR), then the current context of the config file
-($XDG_CONFIG_HOME or ~/.config)/mission-control/config.json:
-  {"currentContext": "prod", "contexts": {"prod": {"server": "https://…:8030", "tokenFile": "/run/mctl.jwt"}}}
-A context's keys: server, token, tokenFile, output, timeout. Its token goes to its own server only.
+Settings come from flags, then the environment (MCTL_SERVER, MCTL_TOKEN,
+MCTL_TOKEN_FILE, MCTL_CONTEXT, MCTL_OUTPUT, MCTL_TIMEOUT, MCTL_DATA_DIR), then
+the current context of mission-control/config.json in $XDG_CONFIG_HOME or
+~/.config:
+  {"currentContext": "prod",
+   "contexts": {"prod": {"server": "https://…:8030", "tokenFile": "/run/t.jwt"}}}
+A context has server, token, tokenFile, output, timeout. Its token goes to its
+own server only.
 
-Without any token, and to a server on this machine only, mctl signs in as you with a 5-minute token (roles sre, auditor)
-by the key of Mission Control's dev mode, if .mission-control/ is in this folder or one above.
+Where no token is given and the server is on this machine, mctl signs in as you
+with a 5-minute token (roles sre, auditor) by the key of Mission Control's dev
+mode, if .mission-control/ is in this folder or one above.
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 failed precondition, 6 unavailable,
-7 the wait ended before the standstill was seen, 130 interrupted. Times are in UTC.
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 failed
+precondition, 6 unavailable, 7 the wait ended before the standstill was seen,
+130 interrupted. Times are in UTC.
 
 Examples:
   $ mctl list

@@ -29,7 +29,10 @@ interface AuditListFlags extends Flags {
 }
 
 export function auditCommand(program: Command, host: Host): void {
-  const audit = program.command("audit").description("Read the ledger: every call, denied ones too.");
+  const audit = program
+    .command("audit")
+    .description("Read the ledger: every call, denied ones too.")
+    .addHelpText("after", examples("mctl audit list", "mctl audit list --phase DENIED --since 1d"));
   audit
     .command("list")
     .description("List ledger entries, the newest first.")

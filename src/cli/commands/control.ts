@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { HaltReceipt, Workflow_Status } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
 import { formatDuration } from "../duration.ts";
 import { CliFailure, controlFailure, type ExitCode, exitCodes, usageFailure } from "../failure.ts";
@@ -29,7 +29,11 @@ export function controlOptions(command: Command): Command {
     .argument("<workflow-id>", "workflow_id, or the engine's own id")
     .option("--reason <text>", "why (required); it is kept in the ledger and shown to all who see the workflow")
     .option("--emergency", "say that it is an emergency: policy may allow or demand more, and the ledger says so")
-    .option("--wait <duration>", "wait for what was asked to be seen, at most 60s", durationMs, 10_000)
+    .addOption(
+      new Option("--wait <duration>", "wait for what was asked to be seen, at most 60s")
+        .argParser(durationMs)
+        .default(10_000, "10s"),
+    )
     .option("--no-wait", "answer at once")
     .option("--request-id <uuid>", "the same one again answers as before instead of acting twice (default: a new one)")
     .option("--validate-only", "check everything and say what would be done, without doing it");
@@ -85,12 +89,12 @@ export function renderControl(answer: ControlAnswer, flags: ControlFlags, termin
   const id = printable(answer.workflowId);
   const was = statusName(answer.previousStatus);
   const head = flags.validateOnly
-    ? `Nothing was done. Allowed: ${id} would go from ${was} to ${statusName(answer.newStatus)}.\n`
+    ? `Nothing was done; it would be allowed. ${terminal.paint(id, "bold")} is ${paintStatus(terminal, answer.newStatus)}.\n`
     : `${paintStatus(terminal, answer.newStatus)}  ${terminal.paint(id, "bold")}  (was ${was})\n`;
   const by = [answer.controlledBy, answer.controlledAt && dateTime(answer.controlledAt)].filter(Boolean).join(", ");
   const fields = renderFields([
     ["", answer.statusDetail],
-    ["by", by],
+    ["by", flags.validateOnly ? "" : by],
     ["brake", answer.brakeId],
     ["ledger", answer.auditEntryId],
     ...(answer.haltReceipt ? receiptFields(answer.haltReceipt) : []),

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { findDevKey, mintDevToken } from "../dev-token.ts";
 import { CliFailure, exitCodes, usageFailure } from "../failure.ts";
 import { durationMs, examples, list, nonEmpty } from "../options.ts";
@@ -22,7 +22,9 @@ export function tokenCommand(program: Command, host: Host): void {
       "roles: viewer, sre, sre_admin, auditor; repeat it for more (default: sre)",
       list(nonEmpty),
     )
-    .option("--expires-in <duration>", "how long it is good (default: 1h)", durationMs, 3_600_000)
+    .addOption(
+      new Option("--expires-in <duration>", "how long it is good").argParser(durationMs).default(3_600_000, "1h"),
+    )
     .addHelpText(
       "after",
       examples(

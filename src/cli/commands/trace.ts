@@ -41,7 +41,7 @@ export function traceCommand(program: Command, host: Host): void {
         let last: GetWorkflowTraceResponse | undefined;
         const { items, nextPageToken } = await collectPages(
           flags.all ? Number.POSITIVE_INFINITY : flags.limit,
-          1000,
+          500,
           async (pageSize, pageToken) => {
             last = await missionControl.getWorkflowTrace({ workflowId, pageSize, pageToken }, call());
             return { items: last.entries, nextPageToken: last.nextPageToken };

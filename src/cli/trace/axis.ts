@@ -1,4 +1,4 @@
-import { formatCoarseDuration, formatDuration } from "../duration.ts";
+import { formatCoarseDuration, formatDuration, parseDuration } from "../duration.ts";
 import { padEnd, padStart } from "../view/text.ts";
 import type { Glyphs } from "./glyphs.ts";
 import { gapColumns, type Scale } from "./scale.ts";
@@ -13,7 +13,7 @@ const niceSteps = [
 /** Columns between two ticks, at the least. */
 const tickRoom = 11;
 
-/** The line of time over a chart: "0s───────┬10s──╱29m╱────31m12s". Offsets count from `begin`. */
+/** The line of time over a chart: "0s───────┬10s──╱29m╱─────31m12s". Offsets count from `begin`. */
 export function renderAxis(scale: Scale, begin: number, end: number, glyphs: Glyphs): string {
   const cells = Array.from({ length: scale.columns }, () => glyphs.axis);
   const taken = new Set<number>();
@@ -29,7 +29,7 @@ export function renderAxis(scale: Scale, begin: number, end: number, glyphs: Gly
     }
   };
   put(0, "0s");
-  const life = tickLabel(end - begin);
+  const life = formatDuration(end - begin);
   put(scale.columns - life.length, life);
   for (const { from, to, firstColumn } of scale.gaps) {
     const label = formatCoarseDuration(to - from);
@@ -43,8 +43,11 @@ export function renderAxis(scale: Scale, begin: number, end: number, glyphs: Gly
   }
   const step = niceSteps.find((ms) => ms / scale.msPerColumn >= tickRoom);
   for (let column = 1; step !== undefined && column < scale.columns; column++) {
-    const multiple = Math.ceil((scale.timeAt(column) - begin) / step);
-    if (multiple * step < scale.timeAt(column + 1) - begin) put(column, `${glyphs.tick}${tickLabel(multiple * step)}`);
+    const offset = Math.ceil((scale.timeAt(column) - begin) / step) * step;
+    const label = tickLabel(offset);
+    // Late in a long life two units cannot tell neighbouring ticks apart.
+    const exact = parseDuration(label) === offset;
+    if (exact && offset < scale.timeAt(column + 1) - begin) put(column, `${glyphs.tick}${label}`);
   }
   return cells.join("");
 }

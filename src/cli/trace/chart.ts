@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { GetWorkflowTraceResponse } from "../../../gen/missioncontrol/v1/mission_control_pb.ts";
-import type { TraceEntry } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
+import { TraceEntry_Kind as Kind, type TraceEntry } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Style, Terminal } from "../terminal.ts";
 import { cut, displayWidth, padEnd, padStart, printable } from "../view/text.ts";
 import { renderAxis } from "./axis.ts";
@@ -85,14 +85,22 @@ function lifeOf(
   return { begin, end: Math.max(end, begin + 1) };
 }
 
-/** Where it stood paused: from each standstill to the release that follows, or to the end. */
+/**
+ * Where it stood paused: from each standstill until no brake is engaged any more, or to the end. Nobody tells when a pause
+ * made in the engine's own tool ended: the next step shows that.
+ */
 function pausedSpans(entries: readonly TraceEntry[], begin: number, end: number): Span[] {
   const spans: Span[] = [];
+  const engaged = new Set<string>();
   let from: number | undefined;
   for (const entry of entries) {
     const at = spanOf(entry, begin, end).from;
+    if (entry.kind === Kind.CONTROL && entry.brakeId !== "") {
+      if (endsHold(entry)) engaged.delete(entry.brakeId);
+      else engaged.add(entry.brakeId);
+    }
     if (beginsStandstill(entry)) from ??= at;
-    if (endsHold(entry) && from !== undefined) {
+    else if (from !== undefined && engaged.size === 0 && (endsHold(entry) || isWork(entry))) {
       spans.push({ from, to: at });
       from = undefined;
     }
@@ -117,11 +125,13 @@ function drawBar(row: Row, paused: readonly Span[], scale: Scale, glyphs: Glyphs
     for (let column = first; column <= last; column++) cells[column] = { char: charAt(column, last), style };
   };
   for (const span of paused) fill(span, "dim", () => glyphs.paused);
+  const { from, to } = row.span;
+  const passed = scale.gaps.filter((gap) => from <= gap.from && to >= gap.to);
   const shortened = (column: number) =>
-    scale.gaps.some(({ firstColumn }) => column >= firstColumn && column < firstColumn + gapColumns);
+    passed.some(({ firstColumn }) => column >= firstColumn && column < firstColumn + gapColumns);
   fill(row.span, row.style, (column, last) => {
     if (row.inFlight && column === last) return glyphs.inFlight;
-    return shortened(column) && row.span.to > row.span.from ? glyphs.throughGap : glyphs[row.glyph];
+    return shortened(column) ? glyphs.throughGap : glyphs[row.glyph];
   });
   return runs(cells)
     .map(({ text, style }) => terminal.paint(text, style))

@@ -32,13 +32,17 @@ export function isWork(entry: TraceEntry): boolean {
 
 /** A control action that ends a hold. */
 export function endsHold(entry: TraceEntry): boolean {
-  return entry.kind === Kind.CONTROL && /^(resum|releas|expir)/.test(entry.name);
+  return entry.kind === Kind.CONTROL && /^(resume|release|expire|end)/.test(entry.name);
 }
 
-/** A control action after which the workflow stands: a standstill that was seen, or a pause in the engine's own tool. */
+/** A pause that somebody made in the engine's own tool: no brake is behind it. */
+export function isExternalPause(entry: TraceEntry): boolean {
+  return entry.kind === Kind.CONTROL && entry.name.startsWith("pause") && entry.brakeId === "";
+}
+
+/** A control action after which the workflow stands. */
 export function beginsStandstill(entry: TraceEntry): boolean {
-  if (entry.kind !== Kind.CONTROL) return false;
-  return entry.name.startsWith("standstill") || (/paus/.test(entry.name) && entry.actor === "" && entry.brakeId === "");
+  return entry.kind === Kind.CONTROL && (entry.name === "standstill" || isExternalPause(entry));
 }
 
 /** When an entry began and ended; what is in flight ends now. */
@@ -75,7 +79,9 @@ const verbs: Partial<Record<Kind, string>> = {
   [Kind.ENDED]: "ended",
 };
 
-function labelOf({ kind, name, actor }: TraceEntry): string {
+function labelOf(entry: TraceEntry): string {
+  const { kind, name, actor } = entry;
+  if (isExternalPause(entry)) return "paused in the engine";
   if (kind === Kind.CONTROL) return actor === "" ? name : `${name} by ${actor}`;
   const verb = verbs[kind];
   if (verb === undefined) return name || "(step without a name)";

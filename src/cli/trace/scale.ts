@@ -12,8 +12,10 @@ export interface Gap extends Span {
 /** Columns that a shortened stretch takes. */
 export const gapColumns = 6;
 
-/** A gap is only worth its break in the scale where it would fill this share of the chart. */
+/** A gap is only worth its break in the scale where it would fill this share of the chart … */
 const worthShare = 0.25;
+/** … and work would be left with less than this share of it. */
+const workShare = 1 / 3;
 
 /** Maps time to the columns of a chart: linear, but for long stretches in which nothing was done. */
 export interface Scale {
@@ -43,12 +45,14 @@ export function createScale(moments: readonly number[], busy: readonly Span[], c
     const gaps = parts.filter(({ shortened }) => shortened).length;
     return { drawn, perColumn: drawn / (columns - gaps * gapColumns) };
   };
-  // A third of the chart may go to gaps.
-  for (let gaps = 0; (gaps + 1) * gapColumns <= columns / 3; gaps++) {
+  const work = parts.filter(({ idle }) => !idle).reduce((sum, part) => sum + length(part), 0);
+  // Half of the chart may go to gaps.
+  for (let gaps = 0; (gaps + 1) * gapColumns <= columns / 2; gaps++) {
     const { drawn, perColumn } = rate();
     const longest = parts
       .filter(({ idle, shortened }) => idle && !shortened)
       .reduce<(typeof parts)[number] | undefined>((a, b) => (a && length(a) >= length(b) ? a : b), undefined);
+    if (work / drawn >= workShare) break;
     // Something has to be left to draw.
     if (longest === undefined || length(longest) >= drawn) break;
     const wouldTake = length(longest) / perColumn;
@@ -67,7 +71,7 @@ export function createScale(moments: readonly number[], busy: readonly Span[], c
     msPerColumn: perColumn,
     gaps: drawn
       .filter(({ shortened }) => shortened)
-      .map(({ from, to, start }) => ({ from, to, firstColumn: Math.round(start) })),
+      .map(({ from, to, start }) => ({ from, to, firstColumn: Math.floor(start) })),
     column: (time) => {
       const part = drawn.find(({ to }) => time < to);
       if (part === undefined) return columns - 1;

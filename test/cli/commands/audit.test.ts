@@ -1,0 +1,66 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "vitest";
+import {
+  type ListAuditEntriesRequest,
+  AuditEntry_Phase as Phase,
+} from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { startFakeServer } from "../fake-server.ts";
+import { mctl } from "../run.ts";
+
+test("audit list shows who did what to which workflow, denials too", async () => {
+  const time = timestampFromMs(Date.UTC(2026, 10, 22, 8, 35, 12));
+  await using server = await startFakeServer({
+    auditLog: {
+      listAuditEntries: () => ({
+        entries: [
+          {
+            sequence: 3n,
+            time,
+            phase: Phase.DENIED,
+            principal: { subject: "mallory" },
+            action: "runtime.pause",
+            target: "restate:inv_1",
+            resultCode: "PERMISSION_DENIED",
+            errorReason: "ROLE_DENIED",
+            message: "viewer may not pause",
+          },
+          { sequence: 2n, time, phase: Phase.SYSTEM, action: "brake.standstill", message: "stands" },
+          { sequence: 1n, time, phase: Phase.INTENT, principal: { subject: "alice" }, reason: "why", emergency: true },
+        ],
+      }),
+    },
+  });
+  const { code, stdout } = await mctl(["audit", "list", "--server", server.url]);
+  expect(code).toBe(0);
+  const [, denied, system, intent] = stdout.split("\n");
+  expect(denied).toMatch(
+    /^3 +2026-11-22 08:35:12Z +DENIED +mallory +runtime\.pause +ROLE_DENIED +restate:inv_1 +viewer may not pause$/,
+  );
+  expect(system).toMatch(/^2 .* SYSTEM +\(system\) +brake\.standstill +stands$/);
+  expect(intent).toMatch(/^1 .* INTENT +alice +EMERGENCY: "why"$/);
+});
+
+test("all filters reach the server, and JSON is one object", async () => {
+  let request: ListAuditEntriesRequest | undefined;
+  await using server = await startFakeServer({
+    auditLog: {
+      listAuditEntries: (req) => {
+        request = req;
+        return { entries: [{ sequence: 1n, phase: Phase.READ }] };
+      },
+    },
+  });
+  const filters = ["--subject", "alice", "--action", "runtime.pause,runtime.resume", "--target", "restate:inv_1"];
+  const more = ["--phase", "intent", "--phase", "OUTCOME", "--call-id", "c1", "--since", "1d", "--limit", "5"];
+  const { stdout } = await mctl(["audit", "list", "-o", "json", "--server", server.url, ...filters, ...more]);
+  expect(request).toMatchObject({
+    subject: "alice",
+    action: ["runtime.pause", "runtime.resume"],
+    target: "restate:inv_1",
+    phase: [Phase.INTENT, Phase.OUTCOME],
+    callId: "c1",
+    pageSize: 5,
+  });
+  expect(request?.since).toBeDefined();
+  expect(JSON.parse(stdout).entries).toMatchObject([{ sequence: "1", phase: "READ" }]);
+});
