@@ -37,7 +37,8 @@ export function createConnections(options: {
     req.on("error", () => {});
     res.on("error", () => {});
     endUnreadBody(req, res, limits.lingerMs);
-    options.handle(req, res);
+    if (req.stream && headersTooLarge(req, limits.headerBytes)) res.writeHead(431).end();
+    else options.handle(req, res);
   };
   const http1 = http1Server(limits, serve);
   const http2 = http2Server(limits, serve);
@@ -131,13 +132,19 @@ function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
  */
 function endUnreadBody(req: NodeRequest, res: NodeResponse, lingerMs: number): void {
   res.once("finish", () => {
+    // Whoever was reading has stopped; while it seems to listen, the rest would not flow away, and with it the next request.
+    req.removeAllListeners("readable").resume();
     if (req.complete) return;
     const timer = setTimeout(() => {
       if (req.stream) req.stream.close(constants.NGHTTP2_NO_ERROR);
       else req.socket.destroy();
     }, lingerMs);
     req.once("close", () => clearTimeout(timer)).once("end", () => clearTimeout(timer));
-    // Whoever was reading has stopped; while it seems to listen, the rest would not flow away.
-    req.removeAllListeners("readable").resume();
   });
+}
+
+/** Node tells HTTP/2 clients how much there may be, but does not hold them to it. */
+function headersTooLarge(req: NodeRequest, headerBytes: number): boolean {
+  // RFC 9113: names, values, and 32 bytes for each pair.
+  return req.rawHeaders.reduce((size, text) => size + text.length + 16, 0) > headerBytes;
 }

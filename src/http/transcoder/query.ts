@@ -1,4 +1,11 @@
-import { type DescField, type DescMessage, type JsonObject, type JsonValue, ScalarType } from "@bufbuild/protobuf";
+import {
+  type DescEnum,
+  type DescField,
+  type DescMessage,
+  type JsonObject,
+  type JsonValue,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import { MissionControlError } from "../../errors.ts";
 import { decode } from "./template.ts";
 
@@ -71,7 +78,7 @@ function fieldJson(field: DescField, name: string, values: readonly string[]): J
 /** fromJson understands texts for all leaves but these: booleans, enum numbers, and field masks in proto names. */
 function leafJson(field: DescField, name: string, value: string): JsonValue {
   if (field.fieldKind === "map") throw refused(name, `"${name}" is a map, which the URL cannot carry`);
-  if (field.enum) return /^-?\d+$/.test(value) ? Number(value) : value;
+  if (field.enum) return enumJson(field.enum, name, value);
   if (field.message) return messageJson(field.message, name, value);
   return field.scalar === ScalarType.BOOL ? booleanJson(name, value) : value;
 }
@@ -89,6 +96,13 @@ function messageJson(desc: DescMessage, name: string, value: string): JsonValue 
       if (/^google\.protobuf\.\w+Value$/.test(desc.typeName) && desc.fields[0]?.fieldKind === "scalar") return value;
       throw refused(name, `"${name}" is a ${desc.name}: name its fields, with dots between`);
   }
+}
+
+function enumJson(desc: DescEnum, name: string, value: string): JsonValue {
+  if (/^-?\d{1,10}$/.test(value)) return Number(value);
+  const names = desc.values.map((known) => known.name);
+  if (names.includes(value)) return value;
+  throw refused(name, `"${name}" is one of ${names.join(", ")}, and "${value.slice(0, 64)}" is none of them`);
 }
 
 function booleanJson(name: string, value: string): boolean {

@@ -93,7 +93,7 @@ export function compareTemplates(a: Template, b: Template): number {
     const difference = rank[segment.kind] - (other === undefined ? 3 : rank[other.kind]);
     if (difference !== 0) return difference;
   }
-  return a.segments.length - b.segments.length;
+  return b.segments.length - a.segments.length;
 }
 
 function decodeAllButSlash(text: string): string {
