@@ -116,7 +116,8 @@ function reportConnectError(error: ConnectError, server: string | undefined): Re
   for (const [key, value] of Object.entries(info?.metadata ?? {})) {
     lines.push(`  ${printable(key.replaceAll("_", " "))}: ${printable(value)}`);
   }
-  const callId = error.metadata.get("x-request-id");
+  // Header and trailer may both carry it.
+  const callId = error.metadata.get("x-request-id")?.split(",")[0];
   if (callId) lines.push(`  call id: ${printable(callId)}`);
   const advice = adviceFor(error, info?.reason);
   if (advice !== undefined) lines.push(`  ${advice}`);

@@ -5,10 +5,16 @@ import { createProgram } from "./program.ts";
 
 /** The process: environment, signals, exit code. */
 
+// A second Ctrl-C ends the process at once. Below npx one Ctrl-C arrives twice, from the terminal and from npm: what comes
+// within half a second is the same one.
 const interrupt = new AbortController();
+let interruptedAt = 0;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // A second one ends the process at once.
-  process.once(signal, () => interrupt.abort());
+  process.on(signal, () => {
+    if (interrupt.signal.aborted && performance.now() - interruptedAt > 500) process.exit(exitCodes.interrupted);
+    if (!interrupt.signal.aborted) interruptedAt = performance.now();
+    interrupt.abort();
+  });
 }
 // `mctl list | head` is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

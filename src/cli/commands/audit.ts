@@ -126,7 +126,8 @@ function result(entry: AuditEntry): string {
 }
 
 function why(entry: AuditEntry): string {
-  const emergency = entry.emergency ? "EMERGENCY: " : "";
-  const flood = entry.count > 1n ? ` (${entry.count} times)` : "";
-  return `${emergency}${entry.reason ? `"${entry.reason}"` : entry.message}${flood}`;
+  const flood = entry.count > 1n ? `(${entry.count} times)` : "";
+  return [entry.emergency ? "EMERGENCY" : "", entry.reason && `"${entry.reason}"`, entry.message, flood]
+    .filter(Boolean)
+    .join(" ");
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
 import {
@@ -23,7 +24,10 @@ const maxOutageMs = 10 * 60_000;
 
 export function watchCommand(program: Command, host: Host): void {
   workflowFilterOptions(program.command("watch"))
-    .description("Show the workflows as they are, then every change, until Ctrl-C. Goes on by itself after an outage.")
+    .description(
+      "Show the workflows as they are, then changes of status, until Ctrl-C. Goes on by itself after an outage. " +
+        "With -o json every event is shown, steps and heartbeats too.",
+    )
     .addHelpText(
       "after",
       examples(
@@ -85,23 +89,39 @@ async function* follow(session: Session, filter: WorkflowFilter): AsyncGenerator
 /** Failures after which the watch goes on: an outage, a deadline of the server's, a consumer that was too slow. */
 const passing: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted]);
 
-/** The snapshot as a table, changes as lines. */
+/** The snapshot as a table, then a line whenever what can be seen of a workflow changes: its status, or the remark on it. */
 function tableView(terminal: Terminal): (event: WatchWorkflowsResponse) => void {
   let snapshot: Workflow[] = [];
-  return (event) => {
-    if (event.kind === Kind.SNAPSHOT_BEGIN) snapshot = [];
-    if (event.kind === Kind.SNAPSHOT && event.workflow) snapshot.push(event.workflow);
-    if (event.kind === Kind.SNAPSHOT_END) {
-      terminal.write(snapshot.length > 0 ? `${renderTable(workflowColumns, snapshot, terminal)}\n` : "");
-      if (snapshot.length === 0) terminal.note("No workflow matches yet; changes follow here.\n");
+  const visible = new Map<string, string>();
+  const isNews = (workflow: Workflow): boolean => {
+    const now = `${workflow.status} ${remark(workflow)}`;
+    const news = visible.get(workflow.workflowId) !== now;
+    // What has ended changes no more.
+    if (workflow.endTime === undefined) visible.set(workflow.workflowId, now);
+    else visible.delete(workflow.workflowId);
+    return news;
+  };
+  return ({ kind, workflow, eventTime }) => {
+    if (kind === Kind.SNAPSHOT_BEGIN) {
+      snapshot = [];
+      visible.clear();
+    }
+    if (kind === Kind.SNAPSHOT && workflow) {
+      snapshot.push(workflow);
+      isNews(workflow);
+    }
+    if (kind === Kind.SNAPSHOT_END) {
+      if (snapshot.length > 0) terminal.write(`${renderTable(workflowColumns, snapshot, terminal)}\n`);
+      else terminal.note("No workflow matches yet; changes follow here.\n");
       snapshot = [];
     }
-    if (event.kind === Kind.CHANGED && event.workflow) terminal.write(changeLine(event, event.workflow, terminal));
+    if (kind === Kind.CHANGED && workflow && isNews(workflow))
+      terminal.write(changeLine(eventTime, workflow, terminal));
   };
 }
 
-function changeLine(event: WatchWorkflowsResponse, workflow: Workflow, terminal: Terminal): string {
-  const time = event.eventTime ? clock(event.eventTime) : " ".repeat(9);
+function changeLine(eventTime: Timestamp | undefined, workflow: Workflow, terminal: Terminal): string {
+  const time = eventTime ? clock(eventTime) : " ".repeat(9);
   const status = statusName(workflow.status);
   const rest = printable([workflow.workflowId, workflow.name, remark(workflow)].filter(Boolean).join("  "));
   const room = terminal.columns === undefined ? Number.POSITIVE_INFINITY : Math.max(20, terminal.columns - 24);

@@ -4,7 +4,7 @@ import {
   type InFlightStep,
   InFlightStep_Outcome,
 } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
-import { clock, duration, offset, preciseClock } from "./time.ts";
+import { clock, offset, preciseClock } from "./time.ts";
 
 /** A halt receipt in words: when it was asked for, when it stood, and what becomes of what was under way. */
 export function receiptFields(receipt: HaltReceipt): [label: string, value: string | undefined][] {
@@ -18,11 +18,8 @@ export function receiptFields(receipt: HaltReceipt): [label: string, value: stri
     ["accepted", since(acceptTime, "the engine took the order", "not yet by the engine")],
     [
       "standstill",
-      standstillTime
-        ? since(standstillTime, "the engine was seen to stand, with no step in flight", "")
-        : "not seen yet",
+      standstillTime ? since(standstillTime, "seen to stand, with no step in flight", "") : "not seen yet",
     ],
-    ["took", receipt.timeToStandstill && duration(receipt.timeToStandstill)],
     ["in flight", receipt.stepsInFlight.map(describeStep).join("\n") || "no step when the brake was engaged"],
     [
       "steps after",

@@ -37,7 +37,7 @@ test("audit list shows who did what to which workflow, denials too", async () =>
     /^3 +2026-11-22 08:35:12Z +DENIED +mallory +runtime\.pause +ROLE_DENIED +restate:inv_1 +viewer may not pause$/,
   );
   expect(system).toMatch(/^2 .* SYSTEM +\(system\) +brake\.standstill +stands$/);
-  expect(intent).toMatch(/^1 .* INTENT +alice +EMERGENCY: "why"$/);
+  expect(intent).toMatch(/^1 .* INTENT +alice +EMERGENCY "why"$/);
 });
 
 test("all filters reach the server, and JSON is one object", async () => {

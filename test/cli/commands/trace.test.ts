@@ -37,7 +37,7 @@ test("trace shows where the workflow stands, who holds it, and its timeline", as
   const lines = stdout.split("\n");
   expect(lines[0]).toBe("restate:inv_1  PAUSED");
   expect(lines[2]).toBe('held by alice: "pays twice, INC-42"');
-  expect(stdout).toMatch(/^step-1 .*█▶ +10s {2}in flight$/m);
+  expect(stdout).toMatch(/^step-1 .*█▶ +1\ds {2}in flight$/m);
 });
 
 test("a limit is told, and what is in flight is drawn all the same", async () => {

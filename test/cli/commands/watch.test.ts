@@ -28,7 +28,9 @@ test("watch prints the snapshot as a table, then changes as lines; Ctrl-C ends i
         yield { kind: Kind.SNAPSHOT, workflow: workflow("1", Status.RUNNING) };
         yield { kind: Kind.SNAPSHOT_END, resumeToken: "r1" };
         yield { kind: Kind.HEARTBEAT, resumeToken: "r1" };
-        yield changed(Status.PAUSED, "r2");
+        // A step further: nothing that one would see.
+        yield changed(Status.RUNNING, "r2");
+        yield changed(Status.PAUSED, "r3");
         await untilAborted(signal);
       },
     },
