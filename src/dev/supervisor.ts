@@ -186,6 +186,8 @@ class Run {
       cwd: program.cwd,
       env: program.env,
       stdio: ["ignore", "pipe", "pipe"],
+      // Its own process group: a Ctrl-C in the terminal is for us, and we stop our children in their order.
+      detached: true,
     });
     this.exited = new Promise((resolve) => {
       this.child.once("error", (error) => resolve(`could not be run (${error.message})`));

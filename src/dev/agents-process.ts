@@ -1,0 +1,111 @@
+import { extname, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "../log.ts";
+import { registerDeployment } from "./register-deployment.ts";
+import { openRotatingLog } from "./rotating-log.ts";
+import { StartupError } from "./startup-error.ts";
+import { type Supervised, supervise } from "./supervisor.ts";
+
+/**
+ * Runs the sample agents, and the driver that keeps some of them busy, in a process of their own, and makes them known to the
+ * engine. They work in `<dataDir>/work` and log to `<dataDir>/logs/agents.log`. The caller holds the data directory's lock.
+ * Stop them before the engine: they finish the steps in flight, and the engine has to hear of it.
+ * @throws StartupError: port in use, agents refused by the engine.
+ */
+export async function startAgents(options: {
+  dataDir: string;
+  /** On 127.0.0.1. The same at every start: the engine looks for its open runs' agents there. */
+  port: number;
+  adminSocket: string;
+  ingressSocket: string;
+  log: Logger;
+  /** False: the agents only, nobody starts runs. */
+  driver?: boolean;
+}): Promise<Supervised> {
+  const { port, adminSocket, ingressSocket, log, driver = true } = options;
+  const dataDir = resolve(options.dataDir);
+  if (port === 0) {
+    throw new StartupError(
+      "The sample agents need a fixed port (--agents-port): the engine looks for them there again.",
+    );
+  }
+  const root = join(import.meta.dirname, "..", "..");
+  const logFile = openRotatingLog(join(dataDir, "logs", "agents.log"), 16 << 20);
+  const listening = new Set<() => void>();
+  try {
+    const supervised = await supervise(
+      {
+        name: "sample agents",
+        command: process.execPath,
+        // Built, this file and that one are JavaScript both.
+        args: [join(root, "examples", "agents", `main${extname(import.meta.filename)}`)],
+        env: {
+          AGENTS_PORT: String(port),
+          AGENTS_DATA_DIR: dataDir,
+          AGENTS_WORK_DIR: join(dataDir, "work"),
+          AGENTS_PACKAGES_DIR: packagesDir(),
+          ...(driver ? { AGENTS_INGRESS_SOCKET: ingressSocket } : {}),
+        },
+        cwd: dataDir,
+        pidFile: join(dataDir, "agents.pid"),
+        ready: async (signal) => {
+          await new Promise<void>((resolve) => {
+            listening.add(resolve);
+            signal.addEventListener("abort", () => resolve(), { once: true });
+          });
+          listening.clear();
+          await register(adminSocket, `http://127.0.0.1:${port}`, signal);
+        },
+        readyTimeoutMs: 30_000,
+        // Above the longest step.
+        stopTimeoutMs: 10_000,
+        onLine: (line) => {
+          logFile.write(line);
+          log.debug(`agents: ${line.slice(0, 1000)}`);
+          if (line.startsWith("agents listening")) for (const resolve of listening) resolve();
+        },
+        explain: (lines) => explain(lines, port),
+      },
+      log,
+    );
+    return {
+      state: () => supervised.state(),
+      onState: (callback) => supervised.onState(callback),
+      stop: async () => {
+        await supervised.stop();
+        logFile.close();
+      },
+    };
+  } catch (error) {
+    logFile.close();
+    throw error;
+  }
+}
+
+/** An engine that is just being restarted is asked again. */
+async function register(adminSocket: string, uri: string, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      return await registerDeployment(adminSocket, uri, AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
+    } catch (error) {
+      if (error instanceof StartupError) throw error;
+    }
+    await delay(200, undefined, { signal });
+  }
+}
+
+/** The node_modules folder that this installation uses. */
+function packagesDir(): string {
+  const sdk = import.meta.resolve("@restatedev/restate-sdk");
+  const path = new URL(sdk).pathname;
+  return decodeURIComponent(path.slice(0, path.lastIndexOf("/node_modules/") + "/node_modules".length));
+}
+
+function explain(lastLines: readonly string[], port: number): string | undefined {
+  if (!lastLines.some((line) => line.includes("EADDRINUSE"))) return undefined;
+  return (
+    `Port ${port} on 127.0.0.1 is in use. Stop what listens there (\`lsof -i :${port}\` shows it), or choose another port for ` +
+    "the sample agents (--agents-port)."
+  );
+}
