@@ -105,7 +105,10 @@ export class Reconciler {
       const workflow = shown.get(id);
       const open = workflow !== undefined && !endedStatuses.includes(workflow.status);
       const held = brakes.some(isEngaged);
-      if (open && held && workflow.status !== "paused") toHold.push(id);
+      if (open && held && workflow.status !== "paused") {
+        toHold.push(id);
+        await this.#noteDrift(id, workflow.phase);
+      }
       // What stands as it should needs no closer look; everything else does.
       if (!stands(workflow, brakes)) toInspect.push(id);
     }
@@ -168,6 +171,21 @@ export class Reconciler {
     }
   }
 
+  /** What stood and does not any more is noted when it is seen: a moment later it may stand again. */
+  async #noteDrift(id: string, phase: string): Promise<void> {
+    const workflowId = formatWorkflowId(this.#engine.name, id);
+    await this.#brakes.exclusively(workflowId, () => this.#drift(this.#brakes.of(workflowId).filter(isEngaged), phase));
+  }
+
+  async #drift(engaged: readonly Brake[], phase: string): Promise<void> {
+    const moved = engaged.filter((brake) => brake.halt.standstillTime !== undefined);
+    await this.#brakes.update(
+      "brake.drift",
+      moved.map((brake) => ({ ...brake, halt: drifted(brake.halt) })),
+      `it was let go elsewhere (${phase}) and is halted again`,
+    );
+  }
+
   async #inspect(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       const workflowId = formatWorkflowId(this.#engine.name, id);
@@ -200,12 +218,7 @@ export class Reconciler {
           .map((brake) => ({ ...brake, halt: standstill(brake, seen, now) }));
         await this.#brakes.update("brake.standstill", standing, "seen paused with no step in flight");
       } else {
-        const moved = engaged.filter((brake) => brake.halt.standstillTime !== undefined);
-        await this.#brakes.update(
-          "brake.drift",
-          moved.map((brake) => ({ ...brake, halt: drifted(brake.halt) })),
-          `it was let go elsewhere (${seen.phase}) and is halted again`,
-        );
+        await this.#drift(engaged, seen.phase);
       }
       // Released ones have nothing left to do: the workflow is held by others, and the pause becomes theirs.
       const done = brakes.filter((brake) => !isEngaged(brake)).map(settled);
