@@ -139,7 +139,7 @@ function reconcilerComponent(reconciler: Reconciler): Component {
     check: () => {
       const { fault, roundMs } = reconciler.state;
       if (fault) return { status: "unhealthy", message: `since ${fault.since.toISOString()}: ${fault.message}` };
-      return { status: "healthy", message: `last round ${Math.round(roundMs)} ms` };
+      return { status: "healthy", message: `last round ${roundMs} ms` };
     },
   };
 }
