@@ -12,6 +12,8 @@ const mostOpen = 6;
 /** How long a request for approval lies there before it is approved. */
 const approvalMs = 12_000;
 const requestTimeoutMs = 5_000;
+/** What the engine writes itself: its storage's log, its own, and that of the agents. */
+const logs = ["restate/embedded/log-store/LOG", "logs/restate.log", "logs/agents.log"];
 
 /**
  * Keeps a few agents busy, for somebody to watch and to brake: starts one every few seconds while fewer than 6 are open, and
@@ -51,7 +53,7 @@ function nextJob(started: number): [path: string, input: object] {
     case 0:
       return ["RefundAgent/pay", { batch: `batch-${started}`, from, to: from + 11 }];
     case 1:
-      return ["LogTriage/triage", { settleMs: 5_000 }];
+      return ["LogTriage/triage", { file: logs[round % logs.length], settleMs: 5_000 }];
     case 2:
       return ["LicenseAudit/audit", { from: (round * 10) % 60, limit: 40 }];
     case 3:

@@ -12,8 +12,9 @@ interface Tally {
   messages: Record<string, number>;
 }
 
-const chunkBytes = 64 << 10;
-const maxChunks = 64;
+const chunkBytes = 16 << 10;
+const maxChunks = 256;
+const longestLine = 64 << 10;
 const parallel = 4;
 const keptMessages = 20;
 
@@ -82,7 +83,7 @@ async function tallyChunk(path: string, size: number, chunk: number): Promise<Ta
   try {
     // From the byte before, to see whether a line begins here; past the end, to have the whole of the last line.
     const from = Math.max(0, start - 1);
-    const buffer = Buffer.alloc(Math.min(size, end + chunkBytes) - from);
+    const buffer = Buffer.alloc(Math.min(size, end + longestLine) - from);
     const { bytesRead } = await file.read(buffer, 0, buffer.length, from);
     const begin = start === 0 ? 0 : buffer.indexOf(10) + 1;
     const last = buffer.indexOf(10, end - from - 1);
