@@ -13,6 +13,7 @@ export interface DevConfig {
   readonly agents: boolean;
   /** The embedded engine's virtual queues, which its next release turns on. */
   readonly virtualQueues: boolean;
+  /** On stderr; the log file has everything from info up. */
   readonly logLevel: string;
 }
 
@@ -32,7 +33,8 @@ Options (each also as an environment variable)
   --agents-port <n>   the sample agents' port (MC_AGENTS_PORT, default 8031)
   --no-agents         start no sample agents (MC_AGENTS=false)
   --virtual-queues    start the engine with virtual queues on (MC_VIRTUAL_QUEUES=true)
-  --log-level <level> debug, info, warn or error (MC_LOG_LEVEL, default warn)
+  --log-level <level> debug, info, warn or error on stderr (MC_LOG_LEVEL, default error); the file below the
+                      data directory has everything from info up
   --help              show this
 `;
 
@@ -69,7 +71,7 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     agentsPort: port("agents-port", "MC_AGENTS_PORT", 8031),
     agents: truth("agents", "MC_AGENTS", true),
     virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
-    logLevel: text("log-level", "MC_LOG_LEVEL", "warn"),
+    logLevel: text("log-level", "MC_LOG_LEVEL", "error"),
   };
   if (!loopback.includes(config.host)) {
     faults.push(

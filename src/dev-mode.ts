@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { DevConfig } from "./config.ts";
 import { startAgents } from "./dev/agents-process.ts";
 import { lockDataDir } from "./dev/data-dir-lock.ts";
 import { startEmbeddedRestate } from "./dev/embedded-restate.ts";
+import { openRotatingLog } from "./dev/rotating-log.ts";
 import { StartupError } from "./dev/startup-error.ts";
 import type { SupervisedState } from "./dev/supervisor.ts";
 import { RestateEngine } from "./engines/restate.ts";
@@ -11,6 +12,8 @@ import { openDevIssuer } from "./identity/dev-issuer.ts";
 import { createLog } from "./log.ts";
 import { type Server, startServer } from "./server.ts";
 import type { Component, ComponentReport } from "./services/health.ts";
+
+const maxLogBytes = 16 << 20;
 
 /**
  * The composition of dev mode: an embedded engine, the sample agents, a dev issuer, and the server over them, all below one
@@ -24,7 +27,6 @@ export async function startDevMode(
   signal: AbortSignal,
 ): Promise<{ server: Server; close(): Promise<void> }> {
   const dataDir = resolve(config.dataDir);
-  const log = createLog(config.logLevel);
   /** What to undo, the latest first. */
   const undo: (() => unknown)[] = [];
   const close = async () => {
@@ -33,6 +35,9 @@ export async function startDevMode(
   try {
     const lock = lockDataDir(dataDir);
     undo.push(() => lock.release());
+    const logFile = openRotatingLog(join(dataDir, "logs", "mission-control.log"), maxLogBytes);
+    undo.push(() => logFile.close());
+    const log = createLog(config.logLevel, logFile);
     say("Starting the embedded Restate engine …");
     const restate = await startEmbeddedRestate({ dataDir, log, virtualQueues: config.virtualQueues });
     undo.push(() => restate.stop());
@@ -94,8 +99,8 @@ function supervised(name: string, state: () => SupervisedState): Component {
 
 function banner(server: Server, dataDir: string, config: DevConfig): string[] {
   const url = `http://${server.address.includes(":") ? `[${server.address}]` : server.address}:${server.port}`;
-  const server_ = config.port === 8030 ? "" : ` --server ${url}`;
-  const dir = config.dataDir === ".mission-control" ? "" : ` --data-dir ${relative(process.cwd(), dataDir) || dataDir}`;
+  const at = config.port === 8030 ? "" : ` --server ${url}`;
+  const dir = config.dataDir === ".mission-control" ? "" : ` --data-dir ${dataDir}`;
   return [
     "",
     "  ******************************************************************",
@@ -105,11 +110,11 @@ function banner(server: Server, dataDir: string, config: DevConfig): string[] {
     "",
     `  Mission Control serves gRPC, gRPC-Web, Connect and REST on ${url}`,
     `  API docs, interactive      ${url}/docs`,
-    `  Data directory             ${dataDir}`,
+    `  Data directory, logs/      ${dataDir}`,
     "",
     "  In another terminal:",
-    `    npx mctl list${server_}${dir}`,
-    `    npx mctl pause <workflow> --reason "looks wrong"${server_}${dir}`,
+    `    npx mctl list${at}${dir}`,
+    `    npx mctl pause <workflow> --reason "looks wrong"${at}${dir}`,
     `    npx mctl token --user alice --role sre${dir}`,
     "",
     "  Ctrl-C stops it; what is braked stays braked, and the next start goes on from here.",

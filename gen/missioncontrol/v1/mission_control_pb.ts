@@ -766,14 +766,14 @@ export type GetHealthResponse = Message<"missioncontrol.v1.GetHealthResponse"> &
   activeWorkflows: number;
 
   /**
-   * Of these, PAUSED.
+   * Of these, shown as paused by their engine.
    *
    * @generated from field: int32 paused_workflows = 7;
    */
   pausedWorkflows: number;
 
   /**
-   * Of these, PAUSING.
+   * Of these, PAUSING: held, not yet seen to stand still.
    *
    * @generated from field: int32 pausing_workflows = 8;
    */

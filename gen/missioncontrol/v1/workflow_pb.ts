@@ -148,7 +148,7 @@ export type Workflow = Message<"missioncontrol.v1.Workflow"> & {
   haltReceipt?: HaltReceipt | undefined;
 
   /**
-   * Changes whenever this message would. Send it back with a control request to act only on what was seen.
+   * Changes whenever the status or the holds do. Send it back with a control request to act only on what was seen.
    *
    * @generated from field: string etag = 19;
    */
