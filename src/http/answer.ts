@@ -1,3 +1,4 @@
+import { constants } from "node:http2";
 import type { Exchange, NodeResponse } from "./exchange.ts";
 
 /** An answer on its way out. */
@@ -38,6 +39,15 @@ export async function send(exchange: Exchange, answer: Answer, stallMs: number):
     res.addTrailers(trailers);
   }
   res.end();
+  if (res.closed) return;
+  const timer = setTimeout(() => cutOff(res), stallMs);
+  res.once("close", () => clearTimeout(timer));
+}
+
+/** Ends an answer in the middle, so that the client sees that it is not whole. */
+export function cutOff(res: NodeResponse): void {
+  if (res.stream) res.stream.close(constants.NGHTTP2_CANCEL);
+  else res.socket?.destroy();
 }
 
 /**
@@ -48,10 +58,10 @@ function grpcMessage(escaped: string): string {
   return decodeURIComponent(escaped).replaceAll(/[^\x20-\x24\x26-\x7e]+/gu, encodeURIComponent);
 }
 
-/** Waits until the client has taken something. One that takes nothing for `stallMs` is cut off. */
+/** Waits until the client has taken what was written. One that has not within `stallMs` is cut off. */
 function drained(res: NodeResponse, signal: AbortSignal, stallMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => (res.stream ?? res.socket)?.destroy(), stallMs);
+  const timer = setTimeout(() => cutOff(res), stallMs);
   const done = () => resolve();
   res.once("drain", done);
   signal.addEventListener("abort", done);

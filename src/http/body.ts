@@ -26,6 +26,8 @@ export async function* readBody(req: NodeRequest, bodyMs?: number): AsyncGenerat
     }
   } finally {
     clearTimeout(timer);
+    // Not awaited: where the body is late, it would wait for more of it.
+    void body.return?.();
   }
 }
 

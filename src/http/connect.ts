@@ -1,6 +1,6 @@
 import {
   Code,
-  type ConnectError,
+  ConnectError,
   type ContextValues,
   createConnectRouter,
   createContextValues,
@@ -12,7 +12,6 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { MissionControlError, type Reason } from "../errors.ts";
 import { callKey } from "../interceptors/context.ts";
-import { toConnectError } from "../interceptors/errors.ts";
 import type { Answer } from "./answer.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
@@ -127,15 +126,14 @@ function withDeadline({ header, form }: Exchange, maxMs: number | undefined): He
 }
 
 /** Why a call that the ledger does not know of ended. One that ended well is a defect: nothing happens unseen. */
-function failureOf(context: HandlerContext | undefined, answer: Answer, { form }: Exchange): ConnectError {
+function failureOf(context: HandlerContext | undefined, answer: Answer, { form }: Exchange): unknown {
   const succeeded =
     context === undefined || !context.signal.aborted || (form === "connect-unary" && answer.status === 200);
-  if (succeeded) return toConnectError(new Error("a call was answered without an entry in the ledger"));
-  const error = toConnectError(context.signal.reason);
-  const reason = errorInfo(error) === undefined ? reasonByCode[error.code] : undefined;
-  return reason === undefined
-    ? error
-    : toConnectError(new MissionControlError(reason, error.rawMessage, { cause: error }));
+  if (succeeded) return new Error("a call was answered without an entry in the ledger");
+  const { reason: failure } = context.signal;
+  if (!(failure instanceof ConnectError)) return failure;
+  const reason = errorInfo(failure) === undefined ? reasonByCode[failure.code] : undefined;
+  return reason === undefined ? failure : new MissionControlError(reason, failure.rawMessage, { cause: failure });
 }
 
 /** Connect's own errors, all about a request that it could not read, come without google.rpc.ErrorInfo. */

@@ -64,7 +64,13 @@ export function createConnections(options: {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  server.on("drop", () => log.warn({ limit: limits.connections }, "a connection was dropped: there are too many"));
+  let nextWarning = 0;
+  server.on("drop", () => {
+    // One line tells as much as a flood of them.
+    if (Date.now() < nextWarning) return;
+    nextWarning = Date.now() + 10_000;
+    log.warn({ limit: limits.connections }, "connections are dropped: there are too many");
+  });
 
   return {
     server,
@@ -120,7 +126,8 @@ function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
     streams.add(stream);
     stream.on("close", () => streams.delete(stream));
   });
-  session.setTimeout(idleMs, () => {
+  session.setTimeout(idleMs);
+  session.on("timeout", () => {
     if (streams.size === 0) session.close();
     else session.setTimeout(idleMs);
   });
@@ -132,8 +139,9 @@ function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
  */
 function endUnreadBody(req: NodeRequest, res: NodeResponse, lingerMs: number): void {
   res.once("finish", () => {
-    // Whoever was reading has stopped; while it seems to listen, the rest would not flow away, and with it the next request.
-    req.removeAllListeners("readable").resume();
+    // What is left has to flow away, else the next request on the connection would wait behind it. Whoever was reading may
+    // seem to listen still; and unlike resume(), a listener outlives that it stops.
+    req.removeAllListeners("readable").on("data", () => {});
     if (req.complete) return;
     const timer = setTimeout(() => {
       if (req.stream) req.stream.close(constants.NGHTTP2_NO_ERROR);

@@ -14,7 +14,7 @@ export interface Limits {
   readonly sniffMs: number;
   /** A connection without a request in flight is closed after it. */
   readonly idleMs: number;
-  /** A client that takes nothing of an answer for so long is cut off. */
+  /** A client that has not taken a message of an answer (see responseBytes) within it is cut off. */
   readonly stallMs: number;
   /** How long what is left of a body that nobody wants is thrown away, before the connection (or HTTP/2 stream) is cut. */
   readonly lingerMs: number;

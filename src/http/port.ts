@@ -1,11 +1,11 @@
 import type { AddressInfo } from "node:net";
-import type { ConnectError, ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
 import { toConnectError } from "../interceptors/errors.ts";
 import type { Logger } from "../log.ts";
-import { type Answer, send } from "./answer.ts";
+import { type Answer, cutOff, send } from "./answer.ts";
 import { createRpcServer } from "./connect.ts";
 import { createConnections } from "./connections.ts";
 import { arrive, type Exchange, type NodeRequest, type NodeResponse } from "./exchange.ts";
@@ -69,7 +69,10 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const pages = await loadPages(ready);
 
   const refuse = async (exchange: Exchange, failure: unknown): Promise<Answer> => {
-    let error = toConnectError(failure);
+    let error = toConnectError(failure, exchange.signal);
+    if (error.code === Code.Internal && !(failure instanceof ConnectError)) {
+      log.error({ err: failure, callId: exchange.call.id }, "a call failed outside of the chain");
+    }
     if (!exchange.call.audited) {
       try {
         await options.onRefused(exchange.call, error);
@@ -114,7 +117,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     } catch (error) {
       // Connect's pipelines throw where a client leaves in the middle: that is nobody's fault here.
       if (!res.closed) log.error({ err: error, path: req.url?.slice(0, 256) }, "an answer could not be sent");
-      (req.stream ?? req.socket).destroy();
+      cutOff(res);
     }
   };
   const connections = createConnections({ limits, log, handle });

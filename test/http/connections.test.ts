@@ -74,8 +74,9 @@ describe("a connection", () => {
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect(f.streams()).toBe(1);
     expect(await status(session, health)).toBe(200);
-    session.destroy();
-    await expect.poll(() => f.streams()).toBe(0);
+    stream.close();
+    await once(session, "close");
+    expect(f.streams()).toBe(0);
   });
 
   it("is dropped when there are too many", async () => {
@@ -111,6 +112,26 @@ describe("a connection", () => {
     stalled.socket.destroy();
   });
 
+  it.each([
+    ["a stream", "/v1/events", 200],
+    ["one answer", "/docs/swagger-ui-bundle.js", 0],
+  ])("loses only the HTTP/2 stream of which it takes nothing (%s)", async (_, path, changes) => {
+    f = await startPort({ limits: { stallMs: 300 }, changes, changeBytes: 100_000 });
+    const session = connect(f.url);
+    const stream = session.request({ ":path": path, ...bearer });
+    stream.on("error", () => {});
+    await once(stream, "response");
+    const closed = once(stream, "close");
+    await expect.poll(() => stream.readableLength).toBeGreaterThan(0);
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    stream.resume();
+    await closed;
+    expect(stream.rstCode).not.toBe(constants.NGHTTP2_NO_ERROR);
+    expect(f.streams()).toBe(0);
+    expect(await status(session, health)).toBe(200);
+    session.destroy();
+  });
+
   it("is told when its body does not come, and the ledger is", async () => {
     await start({ bodyMs: 200 });
     const head = `Host: x\r\nAuthorization: ${bearer.authorization}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{`;
@@ -136,6 +157,27 @@ describe("a connection", () => {
     client.socket.write("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     await client.until("alive");
     client.socket.destroy();
+  });
+
+  it.each([
+    ["/v1/workflows/x/pause", "application/json"],
+    ["/missioncontrol.v1.MissionControl/PauseWorkflow", "application/json"],
+    ["/missioncontrol.v1.MissionControl/PauseWorkflow", "application/grpc"],
+  ])("serves the next request behind a body that was refused (%s, %s)", async (path, contentType) => {
+    await start({ lingerMs: 20_000 });
+    for (const extra of [1, 70_000, 1024 * 1024]) {
+      const body = Buffer.alloc(1024 * 1024 + extra, 0x20);
+      // A gRPC envelope that announces more than a message may have.
+      if (contentType === "application/grpc") body.writeUInt32BE(body.length - 5, 1);
+      const client = await raw(
+        f.number,
+        `POST ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: ${bearer.authorization}\r\nContent-Type: ${contentType}\r\nContent-Length: ${body.length}\r\n\r\n`,
+      );
+      client.socket.write(body);
+      client.socket.write("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+      expect(await client.until("alive")).toMatch(/MESSAGE_TOO_LARGE|grpc-status: 8|grpc-status: 3/);
+      client.socket.destroy();
+    }
   });
 
   it("loses only the stream whose body nobody wants, on HTTP/2", async () => {
