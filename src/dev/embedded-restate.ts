@@ -95,7 +95,8 @@ function engineEnvironment(baseDir: string, virtualQueues: boolean): Record<stri
     RESTATE_ADMIN__DISABLE_WEB_UI: "true",
     RESTATE_SHUTDOWN_TIMEOUT: "10s",
     RESTATE_LOG_FORMAT: "json",
-    RESTATE_LOG_FILTER: "warn,restate=info,octocrab=off",
+    // A query that fails is told to whoever asked; while it gets ready, that is us, many times a second.
+    RESTATE_LOG_FILTER: "warn,restate=info,restate_admin::query_utils=error,octocrab=off",
     RESTATE_DEFAULT_JOURNAL_RETENTION: "7d",
     RESTATE_EXPERIMENTAL_ENABLE_VQUEUES: String(virtualQueues),
     DO_NOT_TRACK: "1",

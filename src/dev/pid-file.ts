@@ -14,7 +14,9 @@ export function processIdentity(pid: number): string | undefined {
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
       const startTicks = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
       const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-      return `${boot} ${startTicks} ${readlinkSync(`/proc/${pid}/exe`)}`;
+      // A program that was installed anew while it runs is still that program.
+      const program = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
+      return `${boot} ${startTicks} ${program}`;
     }
     const line = execFileSync("ps", ["-p", String(pid), "-o", "lstart=,stat=,command="], {
       encoding: "utf8",

@@ -7,9 +7,7 @@ export interface RotatingLog {
   close(): void;
 }
 
-const longestLine = 64 << 10;
-
-/** Opens a log file for appending. Lines over 64 KiB are cut; what cannot be written is dropped. */
+/** Opens a log file for appending. What cannot be written is dropped. */
 export function openRotatingLog(path: string, maxBytes: number): RotatingLog {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let file: number | undefined = openSync(path, "a", 0o600);
@@ -17,7 +15,7 @@ export function openRotatingLog(path: string, maxBytes: number): RotatingLog {
   return {
     write(line) {
       if (file === undefined) return;
-      const bytes = Buffer.from(`${line.slice(0, longestLine)}\n`);
+      const bytes = Buffer.from(`${line}\n`);
       try {
         if (size + bytes.length > maxBytes) {
           closeSync(file);

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../log.ts";
+import { eachLine } from "./lines.ts";
 import { endLeftover, removePidFile, writePidFile } from "./pid-file.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -56,6 +56,7 @@ const longestDelayMs = 10_000;
 /** Running for so long is health: the next crash is restarted quickly again. */
 const stableMs = 60_000;
 const keptLines = 20;
+const longestLine = 64 << 10;
 
 /**
  * Starts a program and keeps it running: a crash is followed by a restart, after a delay that doubles up to 10 s, with
@@ -197,7 +198,7 @@ class Run {
     });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       if (stream === null) continue;
-      createInterface({ input: stream }).on("line", (line) => {
+      eachLine(stream, longestLine, (line) => {
         this.lastLines.push(line);
         if (this.lastLines.length > keptLines) this.lastLines.shift();
         program.onLine(line);
