@@ -21,6 +21,7 @@ export interface EmbeddedRestate extends Supervised {
 const node = "embedded";
 /** sun_path holds 108 bytes on Linux and 104 on macOS, with the terminating zero. */
 const longestSocketPath = process.platform === "linux" ? 107 : 103;
+const steadyMs = 200;
 const neededDiskBytes = 512 << 20;
 
 /**
@@ -136,15 +137,21 @@ function checkSocketPath(stateDir: string): void {
   );
 }
 
-/** The health route says yes too early: it is ready when every partition answers a query. */
+/**
+ * The health route says yes too early, and after a crash so does the first answer: for up to 50 ms more, queries may still be
+ * sent to where a partition was before. It is ready when queries over all partitions have been answered for a while.
+ */
 async function answersQueries(adminSocket: string, signal: AbortSignal): Promise<void> {
   const query = "SELECT count(*) FROM sys_invocation";
+  let answersSince: number | undefined;
   for (;;) {
     const attempt = AbortSignal.any([signal, AbortSignal.timeout(2_000)]);
     const answer = await unixRequest(adminSocket, "POST", "/query", { body: { query }, signal: attempt }).catch(
       () => undefined,
     );
-    if (answer?.status === 200) return;
+    if (answer?.status !== 200) answersSince = undefined;
+    else answersSince ??= Date.now();
+    if (answersSince !== undefined && Date.now() - answersSince >= steadyMs) return;
     await delay(25, undefined, { signal });
   }
 }
