@@ -2,12 +2,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { Settings } from "./settings.ts";
 
 /** An open connection to one server. */
 export interface Connection {
   readonly missionControl: Client<typeof MissionControl>;
+  readonly brakes: Client<typeof Brakes>;
   readonly auditLog: Client<typeof AuditLog>;
   close(): void;
 }
@@ -25,6 +27,7 @@ export function connect(settings: Pick<Settings, "server" | "token">): Connectio
   });
   return {
     missionControl: createClient(MissionControl, transport),
+    brakes: createClient(Brakes, transport),
     auditLog: createClient(AuditLog, transport),
     close: () => sessionManager.abort(),
   };

@@ -2,10 +2,12 @@ import { create, createRegistry, type JsonObject, toJson } from "@bufbuild/proto
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
+  type ErrorInfo,
   ErrorInfoSchema,
   file_google_rpc_error_details,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import { brakeLine } from "./command-line.ts";
 import { printable } from "./view/text.ts";
 
 /** What mctl's exit codes mean; scripts rely on them. */
@@ -19,6 +21,8 @@ export const exitCodes = {
   unavailable: 6,
   /** The wait ended before the standstill (or, on resume, a move) was seen. */
   waitEnded: 7,
+  /** The brake holds nothing yet: a second person has to approve it. */
+  awaitingApproval: 8,
   interrupted: 130,
 } as const;
 
@@ -119,19 +123,38 @@ function reportConnectError(error: ConnectError, server: string | undefined): Re
   // Header and trailer may both carry it.
   const callId = error.metadata.get("x-request-id")?.split(",")[0];
   if (callId) lines.push(`  call id: ${printable(callId)}`);
-  const advice = adviceFor(error, info?.reason);
-  if (advice !== undefined) lines.push(`  ${advice}`);
+  lines.push(...adviceFor(error, info).map((advice) => `  ${advice}`));
   return { exitCode: exitCodeOf(error.code), text: `${lines.join("\n")}\n`, status: statusJson(error, message) };
 }
 
-function adviceFor(error: ConnectError, reason: string | undefined): string | undefined {
+function adviceFor(error: ConnectError, info: ErrorInfo | undefined): string[] {
   if (error.code === Code.Unauthenticated) {
-    return "Give a token with --token-file, --token, MCTL_TOKEN or a context in the config file; mctl token makes one in dev mode.";
+    return [
+      "Give a token with --token-file, --token, MCTL_TOKEN or a context in the config file; mctl token makes one in dev mode.",
+    ];
   }
-  if (error.code === Code.Unavailable && reason === undefined) {
-    return "Is it running there? npm start starts one here; --server names another.";
+  if (error.code === Code.Unavailable && info === undefined) {
+    return ["Is it running there? npm start starts one here; --server names another."];
   }
-  return undefined;
+  if (error.code === Code.FailedPrecondition) return holdersAdvice(info?.metadata.brake_ids ?? "");
+  return [];
+}
+
+/** How many brakes are given with their lines, at the most. */
+const maxAdvised = 5;
+
+/** What to type about the brakes that keep a workflow from going on. */
+function holdersAdvice(brakeIds: string): string[] {
+  const ids = brakeIds
+    .split(",")
+    .map((id) => id.trim())
+    .filter(Boolean);
+  if (ids.length === 0) return [];
+  return [
+    "To look at what holds it, and to let it go for all that it holds:",
+    ...ids.slice(0, maxAdvised).flatMap((id) => [`  ${brakeLine("get", id)}`, `  ${brakeLine("release", id)}`]),
+    ...(ids.length > maxAdvised ? [`  and the same for ${ids.length - maxAdvised} more`] : []),
+  ];
 }
 
 /** The exit code of a gRPC code. */

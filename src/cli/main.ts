@@ -32,6 +32,10 @@ const program = createProgram(
     user: userName(),
     stdout: process.stdout,
     stderr: process.stderr,
+    // Opened only by who reads it.
+    get stdin() {
+      return process.stdin;
+    },
     signal: interrupt.signal,
     reportServer: (name) => {
       server = name;

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { auditCommand } from "./commands/audit.ts";
+import { brakeCommand } from "./commands/brake.ts";
 import { getCommand } from "./commands/get.ts";
 import { healthCommand } from "./commands/health.ts";
 import { listCommand } from "./commands/list.ts";
@@ -25,13 +26,15 @@ with a 5-minute token (roles sre, auditor) by the key of Mission Control's dev
 mode, if .mission-control/ is in this folder or one above.
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 failed
-precondition, 6 unavailable, 7 the wait ended before the standstill was seen,
+precondition, 6 unavailable, 7 the wait ended before the standstill (or the
+release of all) was seen, 8 the brake awaits a second person's approval,
 130 interrupted. Times are in UTC.
 
 Examples:
   $ mctl list
   $ mctl pause restate:inv_1abc --reason "pays twice, INC-42"
-  $ mctl trace restate:inv_1abc`;
+  $ mctl trace restate:inv_1abc
+  $ mctl brake preview --type RefundAgent`;
 
 /** The whole command line. Parsing throws CommanderError; commands throw what src/cli/failure.ts reports. */
 export function createProgram(host: Host, writeErr: (text: string) => void): Command {
@@ -63,6 +66,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     pauseCommand,
     resumeCommand,
     watchCommand,
+    brakeCommand,
     healthCommand,
     auditCommand,
     tokenCommand,

@@ -8,6 +8,7 @@ import { createTerminal, type Terminal } from "./terminal.ts";
 export interface Host extends Surroundings {
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
+  readonly stdin: NodeJS.ReadStream;
   /** Aborted when the user interrupts. */
   readonly signal: AbortSignal;
   /** What went wrong is reported with this server's name. */
@@ -16,7 +17,7 @@ export interface Host extends Surroundings {
 }
 
 /** What a command works with while it runs. */
-export interface Session extends Pick<Connection, "missionControl" | "auditLog"> {
+export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog"> {
   readonly settings: Settings;
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
@@ -39,9 +40,18 @@ export async function withSession(
   try {
     const code = await work({
       settings,
-      terminal: createTerminal({ ...host, color: flags.color }),
+      terminal: createTerminal({
+        stdout: host.stdout,
+        stderr: host.stderr,
+        get stdin() {
+          return host.stdin;
+        },
+        env: host.env,
+        color: flags.color,
+      }),
       signal: host.signal,
       missionControl: connection.missionControl,
+      brakes: connection.brakes,
       auditLog: connection.auditLog,
       call: (extraMs = 0) => ({ signal: host.signal, timeoutMs: settings.timeoutMs + extraMs }),
     });

@@ -158,3 +158,10 @@ function checkToken(token: string, where: string): string {
 function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
+
+/** The flags that say where to call and as whom, again as words of a command line; never a token itself. */
+export function serverWords(flags: GlobalFlags): string[] {
+  const { server, context, tokenFile, dataDir } = flags;
+  const named = { "--server": server, "--context": context, "--token-file": tokenFile, "--data-dir": dataDir };
+  return Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
+}

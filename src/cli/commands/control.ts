@@ -41,13 +41,11 @@ export function controlOptions(command: Command): Command {
 
 /** The request fields that pause and resume share. Throws a usage failure where the reason is missing. */
 export function controlRequest(verb: "pause" | "resume", workflowId: string, flags: ControlFlags) {
-  const { reason = "", wait } = flags;
-  if (reason.trim() === "") {
-    throw usageFailure(
-      `--reason is required: whoever looks at this workflow next needs to know why. For example:\n` +
-        `  mctl ${verb} ${workflowId} --reason ${verb === "pause" ? '"pays twice, INC-42"' : '"fixed by release 1.4.2, INC-42"'}`,
-    );
-  }
+  const { wait } = flags;
+  const reason = requiredReason(
+    flags.reason,
+    `mctl ${verb} ${workflowId} --reason ${verb === "pause" ? '"pays twice, INC-42"' : '"fixed by release 1.4.2, INC-42"'}`,
+  );
   if (wait !== false && wait > 60_000) throw usageFailure("--wait must be 60s or less");
   return {
     workflowId,
@@ -56,6 +54,12 @@ export function controlRequest(verb: "pause" | "resume", workflowId: string, fla
     requestId: flags.requestId ?? randomUUID(),
     validateOnly: flags.validateOnly ?? false,
   };
+}
+
+/** The reason as given. Throws a usage failure with an example where there is none, or only the "…" of a line to fill in. */
+export function requiredReason(reason: string | undefined, example: string): string {
+  if (reason !== undefined && /[\p{L}\p{N}]/u.test(reason)) return reason;
+  throw usageFailure(`--reason is required: whoever looks at this next needs to know why. For example:\n  ${example}`);
 }
 
 /** How long the server is asked to wait, in ms. */

@@ -1,6 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
 import {
   WatchWorkflowsResponse_Kind as Kind,
@@ -8,19 +6,16 @@ import {
   WatchWorkflowsResponseSchema,
 } from "../../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { Workflow } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
-import { backOff, maxAttempts } from "../connection.ts";
 import { exitCodes } from "../failure.ts";
+import { follow } from "../follow.ts";
 import { examples, type WorkflowFilter, workflowFilter, workflowFilterOptions } from "../options.ts";
-import { type Flags, type Host, type Session, withSession } from "../session.ts";
+import { type Flags, type Host, withSession } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 import { writeJson } from "../view/json.ts";
 import { renderTable } from "../view/table.ts";
 import { cut, padEnd, printable } from "../view/text.ts";
 import { clock } from "../view/time.ts";
 import { remark, statusName, statusStyle, workflowColumns } from "../view/workflow.ts";
-
-/** A watch that once worked looks for the server again for this long. */
-const maxOutageMs = 10 * 60_000;
 
 export function watchCommand(program: Command, host: Host): void {
   workflowFilterOptions(program.command("watch"))
@@ -38,14 +33,22 @@ export function watchCommand(program: Command, host: Host): void {
     )
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<Flags & WorkflowFilter>();
-      await withSession(host, flags, async (session) => {
-        const { settings, terminal, signal } = session;
+      await withSession(host, flags, async ({ missionControl, settings, terminal, signal }) => {
         const show =
           settings.output === "json"
             ? (event: WatchWorkflowsResponse) => writeJson(terminal, WatchWorkflowsResponseSchema, event)
             : tableView(terminal);
         try {
-          for await (const event of follow(session, flags)) show(event);
+          let resumeToken = "";
+          const events = follow(
+            { signal, server: settings.server, note: settings.output === "table" ? terminal.note : () => {} },
+            // Goes on behind the last event that was seen.
+            (options) => missionControl.watchWorkflows({ ...workflowFilter(flags), resumeToken }, options),
+          );
+          for await (const event of events) {
+            if (event.resumeToken !== "") resumeToken = event.resumeToken;
+            show(event);
+          }
         } catch (error) {
           if (!signal.aborted) throw error;
         }
@@ -54,40 +57,6 @@ export function watchCommand(program: Command, host: Host): void {
       });
     });
 }
-
-/** The events, across outages: goes on behind the last one that was seen. */
-async function* follow(session: Session, filter: WorkflowFilter): AsyncGenerator<WatchWorkflowsResponse> {
-  const { missionControl, settings, terminal, signal } = session;
-  let resumeToken = "";
-  let seen = false;
-  let lastSeen = Date.now();
-  for (let attempt = 1; ; attempt++) {
-    let outage: ConnectError;
-    try {
-      const request = { ...workflowFilter(filter), resumeToken };
-      for await (const event of missionControl.watchWorkflows(request, { signal })) {
-        if (seen && attempt > 1 && settings.output === "table") terminal.note("mctl: the watch goes on\n");
-        attempt = 1;
-        seen = true;
-        lastSeen = Date.now();
-        if (event.resumeToken !== "") resumeToken = event.resumeToken;
-        yield event;
-      }
-      outage = new ConnectError("the server ended the watch", Code.Unavailable);
-    } catch (error) {
-      outage = ConnectError.from(error);
-    }
-    const patient = seen ? Date.now() - lastSeen < maxOutageMs : attempt < maxAttempts;
-    if (signal.aborted || !passing.has(outage.code) || !patient) throw outage;
-    if (seen && attempt === 1 && settings.output === "table") {
-      terminal.note(`mctl: lost ${settings.server} (${printable(outage.rawMessage)}); trying again\n`);
-    }
-    await delay(backOff(attempt), undefined, { signal });
-  }
-}
-
-/** Failures after which the watch goes on: an outage, a deadline of the server's, a consumer that was too slow. */
-const passing: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted]);
 
 /** The snapshot as a table, then a line whenever what can be seen of a workflow changes: its status, or the remark on it. */
 function tableView(terminal: Terminal): (event: WatchWorkflowsResponse) => void {

@@ -1,0 +1,79 @@
+import type { DeadlineAtRisk, EnginePlan, PreviewBrakeResponse } from "../../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { Terminal } from "../terminal.ts";
+import { count } from "./brake.ts";
+import { type Column, renderFields, renderTable } from "./table.ts";
+import { dateTime } from "./time.ts";
+import { workflowColumns } from "./workflow.ts";
+
+/** What a brake would do: how many it would hold where and how, who has to approve, and what comes of it. */
+export function renderPreview(preview: PreviewBrakeResponse, terminal: Terminal): string {
+  const { engines, sample, deadlinesAtRisk } = preview;
+  const section = <Row>(title: string, columns: readonly Column<Row>[], rows: readonly Row[]) =>
+    rows.length === 0 ? "" : `\n${terminal.paint(title, "bold")}\n${renderTable(columns, rows, terminal)}`;
+  return [
+    `Would hold ${terminal.paint(count(preview.matched, "workflow"), "bold")} now, and what matches later.\n`,
+    renderFields(consequences(preview)),
+    section("By engine", engineColumns, engines),
+    section(`Some of them, the newest ${sample.length}`, workflowColumns, sample),
+    section(
+      "Timers that run on: they fire while these are held, which then go on late",
+      deadlineColumns,
+      deadlinesAtRisk,
+    ),
+  ].join("");
+}
+
+/** What a brake would do, in a few lines: what one has to know before saying yes. */
+export function renderQuestion(preview: PreviewBrakeResponse, emergency: boolean, terminal: Terminal): string {
+  const now = terminal.paint(count(preview.matched, "workflow"), "bold");
+  const then = preview.needsApproval
+    ? "a second person has to approve it before it holds anything"
+    : emergency
+      ? "as an EMERGENCY at once, to be approved afterwards where that is more than you may"
+      : "until it is released, and what matches later too";
+  return `This holds ${now}: ${then}.\n${renderFields([
+    ...preview.engines.map((engine) => ["engine", describeEngine(engine)] as const),
+    ...consequences(preview),
+  ])}`;
+}
+
+function consequences(preview: PreviewBrakeResponse): [label: string, value: string | undefined][] {
+  const { mayRerun, needsApproval, blastRadius, policyDenial, deadlinesAtRisk } = preview;
+  const limit = blastRadius === undefined ? "you have no limit" : `your limit: ${count(blastRadius, "workflow")}`;
+  return [
+    [
+      "may re-run",
+      mayRerun === 0 ? "no step is known to" : `${count(mayRerun, "workflow")} may RUN A STEP AGAIN on resume`,
+    ],
+    ["approval", needsApproval ? `NEEDED from a second person (${limit})` : `none needed beforehand (${limit})`],
+    ["policy", policyDenial === "" ? "permits it" : `WOULD DENY IT: ${policyDenial}`],
+    ["deadlines", deadlinesAtRisk.length === 0 ? undefined : `${count(deadlinesAtRisk.length, "timer")} due soon`],
+  ];
+}
+
+function describeEngine({ engine, running, pending, paused, ...plan }: EnginePlan): string {
+  return `${engine}: ${running} running, ${pending} pending, ${paused} paused; halted by ${haltedBy(plan)}`;
+}
+
+function haltedBy({ halt, gates }: Pick<EnginePlan, "halt" | "gates">): string {
+  if (halt === "native") return gates === 0 ? "its own pause" : `its own pause, ${count(gates, "gate")}`;
+  return halt === "gate" ? count(gates, "gate") : halt;
+}
+
+const stepInFlight: Readonly<Record<string, string>> = { finishes: "finishes, kept", reruns: "CUT OFF, RUNS AGAIN" };
+
+const engineColumns: readonly Column<EnginePlan>[] = [
+  { header: "ENGINE", value: (plan) => plan.engine },
+  { header: "MATCHED", value: (plan) => String(plan.matched) },
+  { header: "RUNNING", value: (plan) => String(plan.running) },
+  { header: "PENDING", value: (plan) => String(plan.pending) },
+  { header: "PAUSED", value: (plan) => String(plan.paused) },
+  { header: "HALTED BY", value: haltedBy, minWidth: 9 },
+  { header: "STEP IN FLIGHT", value: (plan) => stepInFlight[plan.stepInFlight] ?? plan.stepInFlight, minWidth: 14 },
+];
+
+const deadlineColumns: readonly Column<DeadlineAtRisk>[] = [
+  { header: "WORKFLOW", value: (deadline) => deadline.workflowId },
+  { header: "DUE", value: (deadline) => (deadline.dueTime ? dateTime(deadline.dueTime) : "") },
+  { header: "WHAT", value: (deadline) => deadline.what, minWidth: 12, optional: true },
+];
