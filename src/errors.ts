@@ -25,6 +25,8 @@ export const reasons = {
   REQUEST_TIMEOUT: Code.DeadlineExceeded,
   REQUEST_ID_REUSED: Code.AlreadyExists,
   ETAG_MISMATCH: Code.Aborted,
+  SELECTOR_EMPTY: Code.InvalidArgument,
+  SELECTOR_INVALID: Code.InvalidArgument,
   // workflows and brakes
   WORKFLOW_NOT_FOUND: Code.NotFound,
   WORKFLOW_AMBIGUOUS: Code.InvalidArgument,
