@@ -10,6 +10,7 @@ export const permissions = [
   "brakes.release",
   "audit.read",
   "api.describe",
+  "gates.attach",
 ] as const;
 
 export type Permission = (typeof permissions)[number];
@@ -26,6 +27,8 @@ export const defaultRoles: Roles = {
   auditor: [...viewer, "audit.read"],
   sre,
   sre_admin: [...sre, "brakes.approve", "brakes.release", "audit.read"],
+  /** For the gates in workers: it attaches, and can do nothing else. */
+  gate: ["gates.attach"],
 };
 
 /** True where one of the caller's roles gives the permission. */

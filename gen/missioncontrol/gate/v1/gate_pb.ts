@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/gate/v1/gate.proto.
  */
 export const file_missioncontrol_gate_v1_gate: GenFile = /*@__PURE__*/
-  fileDesc("CiFtaXNzaW9uY29udHJvbC9nYXRlL3YxL2dhdGUucHJvdG8SFm1pc3Npb25jb250cm9sLmdhdGUudjEisQEKDUF0dGFjaFJlcXVlc3QSLgoFaGVsbG8YASABKAsyHS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGxvSAASMgoHYXBwbGllZBgCIAEoCzIfLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXBwbGllZEgAEjEKBGhlbGQYAyABKAsyIS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGRTdGVwc0gAQgkKB21lc3NhZ2UiVgoFSGVsbG8SGAoEZ2F0ZRgBIAEoCUIKukgHcgUQARiAARIZCgZlbmdpbmUYAiABKAlCCbpIBnIEEAEYQBIYCgV0eXBlcxgDIAMoCUIJukgGkgEDEIACIhsKB0FwcGxpZWQSEAoIcmV2aXNpb24YASABKAMiLAoJSGVsZFN0ZXBzEh8KDHdvcmtmbG93X2lkcxgBIAMoCUIJukgGkgEDEOgHInkKDkF0dGFjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEisKBXJ1bGVzGAIgAygLMhwubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5SdWxlEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIncKBFJ1bGUSEAoIYnJha2VfaWQYASABKAkSFAoMd29ya2Zsb3dfaWRzGAIgAygJEhEKCW1hdGNoX25ldxgDIAEoCBINCgV0eXBlcxgEIAMoCRIQCghoYW5kbGVycxgFIAMoCRITCgtuYW1lX3ByZWZpeBgGIAEoCTKGAQoER2F0ZRJ+CgZBdHRhY2gSJS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkF0dGFjaFJlcXVlc3QaJi5taXNzaW9uY29udHJvbC5nYXRlLnYxLkF0dGFjaFJlc3BvbnNlIiGK5xgdCgxnYXRlcy5hdHRhY2gSC2dhdGUuYXR0YWNoGAEoATABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_missioncontrol_v1_governance]);
+  fileDesc("CiFtaXNzaW9uY29udHJvbC9nYXRlL3YxL2dhdGUucHJvdG8SFm1pc3Npb25jb250cm9sLmdhdGUudjEiuAEKDUF0dGFjaFJlcXVlc3QSLgoFaGVsbG8YASABKAsyHS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGxvSAASMgoHYXBwbGllZBgCIAEoCzIfLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXBwbGllZEgAEjEKBGhlbGQYAyABKAsyIS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGRTdGVwc0gAQhAKB21lc3NhZ2USBbpIAggBInsKBUhlbGxvEhgKBGdhdGUYASABKAlCCrpIB3IFEAEYgAESGQoGZW5naW5lGAIgASgJQgm6SAZyBBABGEASIQoFdHlwZXMYAyADKAlCErpID5IBDBCAAiIHcgUQARiAAhIaCghpbnN0YW5jZRgEIAEoCUIIukgFcgOwAQEiRgoHQXBwbGllZBIZCghyZXZpc2lvbhgBIAEoA0IHukgEIgIgABIgCg9zdGVwc19pbl9mbGlnaHQYAiABKAVCB7pIBBoCKAAiSwoJSGVsZFN0ZXBzEioKDHdvcmtmbG93X2lkcxgBIAMoCUIUukgRkgEOCAEQ6AciB3IFEAEYgAISEgoKaW5jb21wbGV0ZRgCIAEoCCKaAQoOQXR0YWNoUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAMSKwoFcnVsZXMYAiADKAsyHC5taXNzaW9uY29udHJvbC5nYXRlLnYxLlJ1bGUSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbW9yZRgEIAEoCBIRCgl1bmNoYW5nZWQYBSABKAgidwoEUnVsZRIQCghicmFrZV9pZBgBIAEoCRIUCgx3b3JrZmxvd19pZHMYAiADKAkSEQoJbWF0Y2hfbmV3GAMgASgIEg0KBXR5cGVzGAQgAygJEhAKCGhhbmRsZXJzGAUgAygJEhMKC25hbWVfcHJlZml4GAYgASgJMoYBCgRHYXRlEn4KBkF0dGFjaBIlLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXR0YWNoUmVxdWVzdBomLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXR0YWNoUmVzcG9uc2UiIYrnGB0KDGdhdGVzLmF0dGFjaBILZ2F0ZS5hdHRhY2gYASgBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_missioncontrol_v1_governance]);
 
 /**
  * What a gate says.
@@ -29,7 +29,7 @@ export type AttachRequest = Message<"missioncontrol.gate.v1.AttachRequest"> & {
    */
   message: {
     /**
-     * Who attaches. The first message, and only that.
+     * Who attaches. The first message, and only that, at most 10 s after the call.
      *
      * @generated from field: missioncontrol.gate.v1.Hello hello = 1;
      */
@@ -37,7 +37,7 @@ export type AttachRequest = Message<"missioncontrol.gate.v1.AttachRequest"> & {
     case: "hello";
   } | {
     /**
-     * A set of rules is applied: no step that it holds starts any more.
+     * A set of rules is applied: from before this was sent, no step that it holds starts.
      *
      * @generated from field: missioncontrol.gate.v1.Applied applied = 2;
      */
@@ -45,7 +45,7 @@ export type AttachRequest = Message<"missioncontrol.gate.v1.AttachRequest"> & {
     case: "applied";
   } | {
     /**
-     * Steps that were held, since the report before.
+     * Workflows that were held since the report before.
      *
      * @generated from field: missioncontrol.gate.v1.HeldSteps held = 3;
      */
@@ -68,7 +68,7 @@ export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
  */
 export type Hello = Message<"missioncontrol.gate.v1.Hello"> & {
   /**
-   * A name for people and receipts, e.g. "agents@host-1/4711".
+   * A name for people and receipts, e.g. "agents@host-1/4711". Several gates may have the same.
    *
    * @generated from field: string gate = 1;
    */
@@ -87,6 +87,13 @@ export type Hello = Message<"missioncontrol.gate.v1.Hello"> & {
    * @generated from field: repeated string types = 3;
    */
   types: string[];
+
+  /**
+   * Made anew by each process: tells a gate that comes back from another of the same name. A UUID.
+   *
+   * @generated from field: string instance = 4;
+   */
+  instance: string;
 };
 
 /**
@@ -97,7 +104,7 @@ export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_missioncontrol_gate_v1_gate, 1);
 
 /**
- * A set of rules is applied.
+ * A set of rules is applied: no step of a workflow that it holds has started since.
  *
  * @generated from message missioncontrol.gate.v1.Applied
  */
@@ -108,6 +115,13 @@ export type Applied = Message<"missioncontrol.gate.v1.Applied"> & {
    * @generated from field: int64 revision = 1;
    */
   revision: bigint;
+
+  /**
+   * Steps of workflows that the set holds which had started before, and run on to their end; at this moment.
+   *
+   * @generated from field: int32 steps_in_flight = 2;
+   */
+  stepsInFlight: number;
 };
 
 /**
@@ -118,17 +132,25 @@ export const AppliedSchema: GenMessage<Applied> = /*@__PURE__*/
   messageDesc(file_missioncontrol_gate_v1_gate, 2);
 
 /**
- * Steps that were held back, summed up by workflow.
+ * Workflows of which a step was held back; the engine has them paused, or is about to. A hint that makes things quick: what
+ * is lost with a connection can be found in the engine, whose record of the pause says "held by Mission Control: …".
  *
  * @generated from message missioncontrol.gate.v1.HeldSteps
  */
 export type HeldSteps = Message<"missioncontrol.gate.v1.HeldSteps"> & {
   /**
-   * The engine's own ids, at most 1000 in a report.
+   * The engine's own ids, each once in a report.
    *
    * @generated from field: repeated string workflow_ids = 1;
    */
   workflowIds: string[];
+
+  /**
+   * True where more were held, while the gate had no connection, than it could remember.
+   *
+   * @generated from field: bool incomplete = 2;
+   */
+  incomplete: boolean;
 };
 
 /**
@@ -139,13 +161,13 @@ export const HeldStepsSchema: GenMessage<HeldSteps> = /*@__PURE__*/
   messageDesc(file_missioncontrol_gate_v1_gate, 3);
 
 /**
- * What the server says: the whole set of rules.
+ * What the server says: the whole set of rules, in one message or several, or that nothing has changed.
  *
  * @generated from message missioncontrol.gate.v1.AttachResponse
  */
 export type AttachResponse = Message<"missioncontrol.gate.v1.AttachResponse"> & {
   /**
-   * Increases with every set, also over restarts of the server.
+   * The set's. It increases with every set, also over restarts of the server.
    *
    * @generated from field: int64 revision = 1;
    */
@@ -159,11 +181,25 @@ export type AttachResponse = Message<"missioncontrol.gate.v1.AttachResponse"> & 
   rules: Rule[];
 
   /**
-   * When the set was made.
+   * When the set was made, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp time = 3;
    */
   time?: Timestamp | undefined;
+
+  /**
+   * True where the next message has more rules of the same set: the gate applies them together.
+   *
+   * @generated from field: bool more = 4;
+   */
+  more: boolean;
+
+  /**
+   * True for a sign of life: the set of this revision still stands, and rules is empty. The gate confirms it again.
+   *
+   * @generated from field: bool unchanged = 5;
+   */
+  unchanged: boolean;
 };
 
 /**
@@ -175,13 +211,13 @@ export const AttachResponseSchema: GenMessage<AttachResponse> = /*@__PURE__*/
 
 /**
  * Rule is what a gate needs to know of one engaged brake. It matches where one of workflow_ids is the workflow's, or where
- * all of the other fields that are set match and match_new is true.
+ * match_new is true and all of the fields after it that are set match.
  *
  * @generated from message missioncontrol.gate.v1.Rule
  */
 export type Rule = Message<"missioncontrol.gate.v1.Rule"> & {
   /**
-   * The brake.
+   * The brake. Several rules of a set may be of the same one.
    *
    * @generated from field: string brake_id = 1;
    */
@@ -195,7 +231,8 @@ export type Rule = Message<"missioncontrol.gate.v1.Rule"> & {
   workflowIds: string[];
 
   /**
-   * True where workflows that the brake has not caught yet can be told by the fields below.
+   * True where workflows that the brake has not caught yet can be told by the fields below; where none of them is set, it
+   * matches every workflow.
    *
    * @generated from field: bool match_new = 3;
    */
@@ -216,7 +253,7 @@ export type Rule = Message<"missioncontrol.gate.v1.Rule"> & {
   handlers: string[];
 
   /**
-   * Only where the name (the invocation's target) begins so.
+   * Only where the name (for Restate the invocation's target, "type/handler" or "type/key/handler") begins so; empty: any.
    *
    * @generated from field: string name_prefix = 6;
    */
@@ -232,14 +269,17 @@ export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
 
 /**
  * Gate is where runtimes attach that ask before each step. They keep the set of engaged brakes in memory and answer each step
- * from there; nothing waits for the network.
+ * from there; nothing waits for the network. mission-control/gate is the client for workers of Restate.
  *
  * @generated from service missioncontrol.gate.v1.Gate
  */
 export const Gate: GenService<{
   /**
-   * Attaches a gate for as long as the stream is open. The server sends the whole set of rules first, then whole sets
-   * whenever it changes; the gate confirms each set once it applies it.
+   * Attaches a gate for as long as the stream is open. The server sends the whole set of rules at once, then whole sets
+   * whenever it has changed, the latest one only to a gate that is slow, and a sign of life while nothing changes. The gate
+   * confirms each of them; one that confirms nothing for 45 s is dropped with DEADLINE_EXCEEDED. INVALID_ARGUMENT where hello
+   * is missing, late or repeated, where the engine is unknown, or where a revision is confirmed that was not sent.
+   * RESOURCE_EXHAUSTED where too many are attached, ABORTED where the same instance has attached again.
    *
    * @generated from rpc missioncontrol.gate.v1.Gate.Attach
    */
