@@ -23,12 +23,19 @@ export const subjectFields: ReadonlyMap<string, { readonly type: CelType; readon
   ["start_time", { type: timestamp, optional: true }],
 ]);
 
+/** Characters that a workflow brings into an evaluation: what an expression does with them takes time by their number. */
+const maxText = 8192;
+
 /**
  * The value of the variable `workflow`: ids are workflow_ids, `status` is PENDING, RUNNING or PAUSED, `owner` is the label
  * of that name, `parent_id` is empty for a root. A Map, so that no name finds anything that was not put there.
+ * Throws where it is too long to be asked about, or has no valid times.
  */
 export function subjectOf(engine: string, workflow: EngineWorkflow): Map<string, Subject> {
   const labels = new Map(Object.entries(workflow.labels));
+  let length = workflow.id.length + workflow.type.length + workflow.name.length;
+  for (const [key, value] of labels) length += key.length + value.length;
+  if (length > maxText) throw new Error(`its name and labels have more than ${maxText} characters`);
   const subject = new Map<string, Subject>([
     ["id", formatWorkflowId(engine, workflow.id)],
     ["engine", engine],

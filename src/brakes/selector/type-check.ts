@@ -20,7 +20,7 @@ type Comprehension = Extract<Expr["exprKind"], { case: "comprehensionExpr" }>["v
 type Scope = ReadonlyMap<string, CelType>;
 
 /** Nodes of the syntax tree: with no macro in a macro, an evaluation takes at most the square of it in steps. */
-const maxNodes = 512;
+const maxNodes = 256;
 
 const { BOOL, BYTES, DOUBLE, DYN, INT, NULL, STRING, UINT } = CelScalar;
 
