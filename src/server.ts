@@ -1,10 +1,19 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { Gate } from "../gen/missioncontrol/gate/v1/gate_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
+import { type BlastRadius, defaultBlastRadius } from "./brakes/blast-radius.ts";
 import { Brakes } from "./brakes/brakes.ts";
+import { Catching } from "./brakes/catch.ts";
 import { Feed } from "./brakes/feed.ts";
+import { defaultFleetRules, FleetCommands } from "./brakes/fleet.ts";
+import { GateRules } from "./brakes/gate-rules.ts";
+import { Gates } from "./brakes/gates.ts";
+import { Lifecycle } from "./brakes/lifecycle.ts";
+import { PauseCommands } from "./brakes/pause.ts";
 import { Reconciler } from "./brakes/reconciler.ts";
 import { settleIntents } from "./brakes/settle-intents.ts";
 import { Workflows } from "./brakes/workflows.ts";
@@ -20,7 +29,9 @@ import type { Logger } from "./log.ts";
 import { openCedar } from "./policy/cedar.ts";
 import { defaultRoles } from "./policy/roles.ts";
 import { auditLogService } from "./services/audit-log.ts";
+import { brakesService } from "./services/brakes.ts";
 import { ControlService } from "./services/control.ts";
+import { gateService } from "./services/gate.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
 import { missionControlService } from "./services/mission-control.ts";
@@ -41,6 +52,8 @@ export interface ServerOptions {
   readonly version: string;
   readonly devMode: boolean;
   readonly log: Logger;
+  /** The most workflows that each role may brake without a second person; by default `defaultBlastRadius`. */
+  readonly blastRadius?: BlastRadius;
 }
 
 /** A server that serves. */
@@ -57,6 +70,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const policy = await openCedar(options.policiesDir, log);
   const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(defaultRoles) });
   const engines = new EngineRegistry(options.engines);
+  const engineNames = options.engines.map((engine) => engine.name);
   const store = openSqlite(options.databasePath);
   const ledger = createLedger(store, log);
   const settled = await settleIntents(store, ledger);
@@ -65,10 +79,16 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     action: "server.started",
     message: `version ${options.version}${options.devMode ? ", dev mode" : ""}; ${settled} open intents settled`,
   });
-  const brakes = await Brakes.open(store, ledger, engines);
+  const brakes = await Brakes.open(store, ledger);
+  const catching = new Catching(brakes, engineNames);
+  const gates = new Gates({ engines: engineNames, log });
+  const gateRules = new GateRules(brakes, engines, catching, gates, log);
+  const lifecycle = new Lifecycle(brakes, engines, log);
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
-  const reconcilers = options.engines.map((engine) => new Reconciler(engine, brakes, log));
+  const reconcilers = options.engines.map(
+    (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), log),
+  );
   const components: Component[] = [
     ...options.engines.map(engineComponent),
     ...reconcilers.map(reconcilerComponent),
@@ -82,9 +102,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ...options.components,
   ];
   const health = new HealthService(engines, brakes, reconcilers, components, options);
-  const control = new ControlService(brakes, workflows, new Idempotency(store));
+  const idempotency = new Idempotency(store);
+  const control = new ControlService(brakes, new PauseCommands(brakes, engines), workflows, idempotency);
+  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius);
+  const commands = new FleetCommands(brakes, engines, catching, gates, rules);
   const chain = createChain({
-    services: [MissionControl, AuditLog, ReflectionV1, ReflectionV1Alpha],
+    services: [MissionControl, BrakesDescriptor, AuditLog, Gate, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
     verify,
@@ -97,7 +120,22 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     port: options.port,
     routes: (router: ConnectRouter) => {
       router.service(MissionControl, missionControlService({ workflows, feed, control, health }));
+      router.service(
+        BrakesDescriptor,
+        brakesService({
+          brakes,
+          commands,
+          gates,
+          gateRules,
+          workflows,
+          store,
+          idempotency,
+          policy,
+          roles: defaultRoles,
+        }),
+      );
       router.service(AuditLog, auditLogService(store));
+      router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
     ready: () => {
@@ -111,10 +149,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
   });
   for (const reconciler of reconcilers) reconciler.start();
+  lifecycle.start();
+  gateRules.start((engine) => {
+    for (const reconciler of reconcilers) if (reconciler.state.engine === engine) reconciler.wake();
+  });
 
   const close = async (graceMs?: number) => {
     await Promise.all([port.close(graceMs), feed.close()]);
-    await Promise.all(reconcilers.map((reconciler) => reconciler.stop()));
+    await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await store.close();
   };

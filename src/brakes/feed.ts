@@ -4,6 +4,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Engine } from "../engines/engine.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
+import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Brakes } from "./brakes.ts";
@@ -81,6 +82,8 @@ export class Feed {
   readonly #remembered: Change[] = [];
   readonly #known = new Map<string, string>();
   readonly #stop = new AbortController();
+  readonly #toLook = new Set<string>();
+  #looking: Promise<void> | undefined;
   #seq = 0;
   #pollers: Promise<void>[] = [];
   #rest = new AbortController();
@@ -89,7 +92,13 @@ export class Feed {
     this.#engines = engines;
     this.#workflows = workflows;
     this.#log = log;
-    const off = brakes.onChange((workflowId) => void this.#look(workflowId));
+    const off = brakes.onChange(({ workflowIds }) => {
+      if (this.#mailboxes.size === 0) return;
+      for (const workflowId of workflowIds) this.#toLook.add(workflowId);
+      this.#looking ??= this.#look().finally(() => {
+        this.#looking = undefined;
+      });
+    });
     this.#stop.signal.addEventListener("abort", off, { once: true });
   }
 
@@ -208,15 +217,20 @@ export class Feed {
     }
   }
 
-  /** A brake changed: its workflow is shown at once, not at the next poll. */
-  async #look(workflowId: string): Promise<void> {
-    if (this.#mailboxes.size === 0) return;
-    try {
-      const { engine, id } = this.#engines.locate(workflowId);
-      const [shown] = await engine.get([id]);
-      if (shown) this.#publish(this.#workflows.view(engine.name, shown));
-    } catch (error) {
-      this.#log.warn({ err: error, workflowId }, "watch: a change of a brake could not be shown");
+  /** Brakes changed: their workflows are shown at once, not at the next poll. One look at a time takes all that wait. */
+  async #look(): Promise<void> {
+    while (this.#toLook.size > 0) {
+      const waiting = [...this.#toLook];
+      this.#toLook.clear();
+      for (const [name, group] of Map.groupBy(waiting, (workflowId) => parseWorkflowId(workflowId)?.engine ?? "")) {
+        try {
+          const engine = this.#engines.named(name);
+          const rows = await engine.get(group.map((workflowId) => parseWorkflowId(workflowId)?.id ?? ""));
+          for (const row of rows) this.#publish(this.#workflows.view(name, row));
+        } catch (error) {
+          this.#log.warn({ err: error, engine: name }, "watch: changes of brakes could not be shown");
+        }
+      }
     }
   }
 

@@ -1,100 +1,98 @@
 import type { EngineStatus, Observation } from "../engines/engine.ts";
-import type { Brake, Halt } from "../store/brake.ts";
+import type { Halt, HaltedSteps, Held, Hold } from "../store/brake.ts";
 
-/** The beginning of a halt: what was seen before anything was asked of the engine. `others`: brakes already on the workflow. */
-export function beginHalt(seen: Observation, others: readonly Brake[]): Halt {
-  const paused = seen.status === "paused";
+/** True while the brake keeps the workflow from taking a step. */
+export function holds({ brake, hold }: Held): boolean {
+  return brake.state === "ENGAGED" && !hold.ended && hold.order >= (brake.release?.letGo ?? 0);
+}
+
+/** The beginning of a halt. `shown`: what the engine shows; `others`: holds already on the workflow that are not settled. */
+export function beginHalt(shown: EngineStatus, others: readonly Held[], now: number): Halt {
   return {
+    requestTime: now,
     // Paused with none of ours on it, or only with such that had found it so: then it is somebody else's pause.
-    foundPaused: paused && others.every((brake) => brake.halt.foundPaused),
+    foundPaused: shown === "paused" && others.every(({ hold }) => hold.halt.foundPaused),
     acceptTime: undefined,
     standstillTime: undefined,
     // From before the first call: a crash between the call and a note of it must not make us forget that it may come true.
     pausePending: true,
-    stepsInFlight: paused
-      ? []
-      : seen.inFlight.map((step) => ({
-          index: step.index,
-          name: step.name,
-          startTime: step.startTime.getTime(),
-          outcome: "inFlight",
-        })),
-    stepsStartedBefore: seen.stepsStarted,
-    stepsStartedAfterAccept: undefined,
-    stepsStartedAtRelease: undefined,
+    steps: undefined,
+    releaseTime: undefined,
+    settled: false,
+  };
+}
+
+/** The engine was read back after the catch: paused. */
+export function standstill(halt: Halt, now: number): Halt {
+  return { ...halt, standstillTime: now, pausePending: false, releaseTime: undefined };
+}
+
+/**
+ * What the journal of a workflow that stands says about its halt. Where the engine's acceptance was not noted (a crash, or
+ * somebody else's pause), steps are counted from the request on.
+ */
+export function haltedSteps(halt: Halt, seen: Observation): HaltedSteps {
+  const { requestTime } = halt;
+  const since = halt.acceptTime ?? requestTime;
+  return {
+    inFlight: seen.steps
+      .filter((step) => step.endTime === undefined || step.endTime.getTime() >= requestTime)
+      .filter((step) => step.endTime === undefined || step.startTime.getTime() <= requestTime)
+      .map((step) => ({
+        name: step.name,
+        startTime: step.startTime.getTime(),
+        outcome: step.endTime === undefined ? ("reruns" as const) : ("finished" as const),
+      })),
+    startedAfterAccept: seen.steps.filter((step) => step.startTime.getTime() > since).length,
+  };
+}
+
+/** Somebody or something let it go, or a staged release did and takes it back: halted anew, and the pause is ours now. */
+export function drifted(halt: Halt, now: number): Halt {
+  return {
+    ...halt,
+    foundPaused: false,
+    requestTime: now,
+    acceptTime: undefined,
+    standstillTime: undefined,
+    pausePending: true,
+    steps: undefined,
+    releaseTime: undefined,
     settled: false,
   };
 }
 
 /**
- * The engine was read back: paused. What became of the steps is told by the journal of the same observation. Where the
- * engine's acceptance was not noted (a crash, or somebody else's pause), steps are counted from the engagement on.
+ * Nothing of this brake holds it any more. Unless it stands paused at that moment, a pause that was asked for may still come
+ * true, and is then ours to lift, whoever had paused it before.
  */
-export function standstill({ halt, engageTime }: Brake, seen: Observation, now: number): Halt {
-  const acceptTime = halt.acceptTime ?? engageTime;
-  const open = new Set(seen.inFlight.map((step) => step.index));
-  const known = new Set(halt.stepsInFlight.map((step) => step.index));
-  const cutOff = seen.inFlight.filter((step) => !known.has(step.index));
-  return {
-    ...halt,
-    acceptTime,
-    standstillTime: now,
-    pausePending: false,
-    stepsInFlight: [
-      ...halt.stepsInFlight.map((step) => ({
-        ...step,
-        outcome: open.has(step.index) ? ("reruns" as const) : ("finished" as const),
-      })),
-      ...cutOff.map((step) => ({
-        index: step.index,
-        name: step.name,
-        startTime: step.startTime.getTime(),
-        outcome: "reruns" as const,
-      })),
-    ],
-    stepsStartedAfterAccept: seen.stepTimes.filter((time) => time.getTime() > acceptTime).length,
-  };
+export function released(halt: Halt, shown: EngineStatus, now: number): Halt {
+  const paused = shown === "paused";
+  return { ...halt, foundPaused: halt.foundPaused && paused, pausePending: !paused, releaseTime: now };
 }
 
-/** Somebody or something let it go while it was held: it has to be halted anew, and from now on the pause is ours. */
-export function drifted(halt: Halt): Halt {
-  return { ...halt, foundPaused: false, standstillTime: undefined, pausePending: true };
-}
-
-/**
- * Release, with what was seen at that moment. Unless it stood paused, a pause that was asked for may still come true after
- * the release, and is then ours to lift, whoever had paused it before.
- */
-export function released(halt: Halt, seen: Observation): Halt {
-  const paused = seen.status === "paused";
-  return {
-    ...halt,
-    foundPaused: halt.foundPaused && paused,
-    pausePending: !paused,
-    stepsStartedAtRelease: seen.stepsStarted,
-  };
-}
-
-/** What a released brake still has to do for its workflow. */
+/** What a released hold still has to do for its workflow. */
 export type AfterRelease = "release" | "watch" | "settle";
 
 /**
  * After release: `release` while the engine shows a pause that is ours; `watch` while a pause that was asked for may still
  * come true (the step in flight has not ended); `settle` when it moves or is free to.
  */
-export function afterRelease(
-  halt: Halt,
-  status: EngineStatus,
-  seen: Pick<Observation, "phase" | "inFlight" | "stepsStarted">,
-  sinceReleaseMs: number,
-): AfterRelease {
+export function afterRelease(halt: Halt, seen: Observation, now: number): AfterRelease {
+  const { releaseTime = now } = halt;
   if (halt.foundPaused) return "settle";
-  if (status === "paused") return "release";
-  if (status !== "running" || !halt.pausePending || seen.phase === "suspended") return "settle";
-  if (seen.stepsStarted > (halt.stepsStartedAtRelease ?? halt.stepsStartedBefore)) return "settle";
+  if (seen.status === "paused") return "release";
+  if (seen.status !== "running" || !halt.pausePending || seen.phase === "suspended") return "settle";
+  if (seen.steps.some((step) => step.startTime.getTime() > releaseTime)) return "settle";
   // A pause comes true at the end of the step in flight, and at once where there is none.
-  return seen.inFlight.length > 0 || sinceReleaseMs < idlePauseMs ? "watch" : "settle";
+  const inFlight = seen.steps.some((step) => step.endTime === undefined);
+  return inFlight || now - releaseTime < idlePauseMs ? "watch" : "settle";
 }
 
 /** How long an accepted pause may take to show where no step is in flight: measured at most 90 ms, with a wide margin. */
 const idlePauseMs = 2_000;
+
+/** Nothing is left to do for it. */
+export function settled(hold: Hold): Hold {
+  return { ...hold, halt: { ...hold.halt, settled: true, pausePending: false } };
+}

@@ -10,9 +10,7 @@ import type { Store } from "../store/store.ts";
 export async function settleIntents(store: Store, ledger: Ledger): Promise<number> {
   const open = await store.openIntents();
   for (const intent of open) {
-    const brake = (await store.brakesOf(intent.target)).find(
-      (each) => each.engageEntryId === intent.entryId || each.release?.entryId === intent.entryId,
-    );
+    const brake = await store.brakeOfIntent(intent.entryId);
     await ledger.append({
       phase: Phase.OUTCOME,
       ...(intent.principal ? { principal: intent.principal } : {}),

@@ -1,22 +1,23 @@
 import { Workflow_Status as Status, Workflow_StatusSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { EngineStatus } from "../engines/engine.ts";
-import type { Brake } from "../store/brake.ts";
+import type { Held } from "../store/brake.ts";
+import { holds } from "./halt.ts";
 
 /**
- * Where a workflow stands, from what its engine shows and which brakes there are. Pure; the one place that says PAUSED.
+ * Where a workflow stands, from what its engine shows and which holds there are. Pure; the one place that says PAUSED.
  *
- * `brakes`: those that are engaged, or released and not settled yet.
+ * @param all the holds on it that are not settled.
  */
-export function statusOf(shown: EngineStatus, brakes: readonly Brake[]): Status {
+export function statusOf(shown: EngineStatus, all: readonly Held[]): Status {
   const ended = endedStatus(shown);
   if (ended !== undefined) return ended;
-  const engaged = brakes.filter((brake) => brake.state === "ENGAGED");
-  if (engaged.length > 0) {
+  const holding = all.filter(holds);
+  if (holding.length > 0) {
     // Both: the engine shows it paused now, and it was read back as standing still for one of the brakes.
-    const stands = shown === "paused" && engaged.some((brake) => brake.halt.standstillTime !== undefined);
+    const stands = shown === "paused" && holding.some(({ hold }) => hold.halt.standstillTime !== undefined);
     return stands ? Status.PAUSED : Status.PAUSING;
   }
-  if (brakes.some((brake) => !brake.halt.settled)) return Status.RESUMING;
+  if (all.some(({ hold }) => !hold.halt.settled)) return Status.RESUMING;
   if (shown === "paused") return Status.PAUSED;
   return shown === "pending" ? Status.PENDING : Status.RUNNING;
 }

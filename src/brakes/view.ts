@@ -4,8 +4,8 @@ import { durationFromMs, timestampFromDate, timestampFromMs } from "@bufbuild/pr
 import {
   type HaltReceipt,
   HaltReceiptSchema,
-  type Hold,
   HoldSchema,
+  type Hold as HoldView,
   HaltReceipt_OnResume as OnResume,
   Workflow_Status as Status,
   InFlightStep_Outcome as StepOutcome,
@@ -14,19 +14,20 @@ import {
 } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { EngineWorkflow, Observation } from "../engines/engine.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
-import type { Brake } from "../store/brake.ts";
-import { isEngaged } from "./brakes.ts";
+import type { Halt, Held, Hold } from "../store/brake.ts";
+import { expireTimeOf } from "./expiry.ts";
+import { holds } from "./halt.ts";
 import { statusOf } from "./status.ts";
 
 /**
- * A workflow as callers see it: what the engine shows, and the brakes on it. `seen` adds the steps, where one workflow is
- * asked for.
+ * A workflow as callers see it: what the engine shows, and the holds on it that are not settled. `seen` adds the steps, where
+ * one workflow is asked for.
  */
-export function viewOf(engine: string, shown: EngineWorkflow, brakes: readonly Brake[], seen?: Observation): Workflow {
-  const status = statusOf(seen?.status ?? shown.status, brakes);
-  const engaged = brakes.filter(isEngaged).reverse();
-  const external = shown.status === "paused" && brakes.every((brake) => brake.halt.foundPaused);
-  const newest = engaged[0];
+export function viewOf(engine: string, shown: EngineWorkflow, all: readonly Held[], seen?: Observation): Workflow {
+  const status = statusOf(seen?.status ?? shown.status, all);
+  const holding = all.filter(holds).reverse();
+  const external = shown.status === "paused" && all.every(({ hold }) => hold.halt.foundPaused);
+  const newest = holding[0];
   const workflow = create(WorkflowSchema, {
     workflowId: formatWorkflowId(engine, shown.id),
     engine,
@@ -35,75 +36,68 @@ export function viewOf(engine: string, shown: EngineWorkflow, brakes: readonly B
     status,
     labels: { ...shown.labels },
     owner: shown.labels.owner ?? "",
-    currentStep: seen?.currentStep ?? "",
-    completedSteps: seen?.completedSteps ?? 0,
+    currentStep: seen?.steps.at(-1)?.name ?? "",
+    completedSteps: seen?.steps.filter((step) => step.succeeded).length ?? 0,
     createTime: timestampFromDate(shown.createTime),
     updateTime: timestampFromDate(shown.updateTime),
     errorMessage: shown.errorMessage,
     parentWorkflowId: shown.parentId === undefined ? "" : formatWorkflowId(engine, shown.parentId),
-    holds: [...engaged.map(holdOf), ...(external ? [create(HoldSchema, { external: true })] : [])],
-    statusDetail: detailOf(status, shown, newest, external),
+    holds: [...holding.map(holdOf), ...(external ? [create(HoldSchema, { external: true })] : [])],
+    statusDetail: detailOf(status, shown, seen, external),
   });
   if (shown.startTime) workflow.startTime = timestampFromDate(shown.startTime);
   if (shown.endTime) workflow.endTime = timestampFromDate(shown.endTime);
   if (shown.dueTime) workflow.dueTime = timestampFromDate(shown.dueTime);
-  if (newest) workflow.haltReceipt = receiptOf(newest);
+  if (newest) workflow.haltReceipt = receiptOf(newest.hold);
   workflow.etag = etagOf(workflow);
   return workflow;
 }
 
-/** What is known of a brake's halt. */
-export function receiptOf(brake: Brake): HaltReceipt {
-  const { halt } = brake;
+/** What is known of one workflow's halt. */
+export function receiptOf({ halt }: Hold): HaltReceipt {
   const receipt = create(HaltReceiptSchema, {
-    requestTime: timestampFromMs(brake.engageTime),
-    onResume: onResumeOf(brake),
-    stepsInFlight: halt.stepsInFlight.map((step) => ({
+    requestTime: timestampFromMs(halt.requestTime),
+    onResume: onResumeOf(halt),
+    stepsInFlight: (halt.steps?.inFlight ?? []).map((step) => ({
       name: step.name,
       startTime: timestampFromMs(step.startTime),
-      outcome: stepOutcomes[step.outcome],
+      outcome: step.outcome === "finished" ? StepOutcome.FINISHED : StepOutcome.RERUNS,
     })),
   });
   if (halt.acceptTime !== undefined) receipt.acceptTime = timestampFromMs(halt.acceptTime);
-  if (halt.stepsStartedAfterAccept !== undefined) receipt.stepsStartedAfterAccept = halt.stepsStartedAfterAccept;
+  if (halt.steps !== undefined) receipt.stepsStartedAfterAccept = halt.steps.startedAfterAccept;
   if (halt.standstillTime !== undefined) {
     receipt.standstillTime = timestampFromMs(halt.standstillTime);
-    receipt.timeToStandstill = durationFromMs(halt.standstillTime - brake.engageTime);
+    receipt.timeToStandstill = durationFromMs(halt.standstillTime - halt.requestTime);
   }
   return receipt;
 }
 
-const stepOutcomes = {
-  inFlight: StepOutcome.OUTCOME_UNSPECIFIED,
-  finished: StepOutcome.FINISHED,
-  reruns: StepOutcome.RERUNS,
-} as const;
-
-function onResumeOf({ halt }: Brake): OnResume {
-  if (halt.standstillTime === undefined) return OnResume.ON_RESUME_UNSPECIFIED;
-  return halt.stepsInFlight.some((step) => step.outcome === "reruns") ? OnResume.MAY_RERUN : OnResume.KEPT;
+function onResumeOf({ steps }: Halt): OnResume {
+  if (steps === undefined) return OnResume.ON_RESUME_UNSPECIFIED;
+  return steps.inFlight.some((step) => step.outcome === "reruns") ? OnResume.MAY_RERUN : OnResume.KEPT;
 }
 
-function holdOf(brake: Brake): Hold {
-  const hold = create(HoldSchema, {
+function holdOf({ brake, hold }: Held): HoldView {
+  const result = create(HoldSchema, {
     brakeId: brake.brakeId,
     reason: brake.reason,
     engagedBy: brake.engagedBy,
-    engageTime: timestampFromMs(brake.engageTime),
+    engageTime: timestampFromMs(brake.engageTime ?? hold.catchTime),
     emergency: brake.emergency,
   });
-  if (brake.expireTime !== undefined) hold.expireTime = timestampFromMs(brake.expireTime);
-  return hold;
+  const expireTime = expireTimeOf(brake);
+  if (expireTime !== undefined) result.expireTime = timestampFromMs(expireTime);
+  return result;
 }
 
-function detailOf(status: Status, shown: EngineWorkflow, brake: Brake | undefined, external: boolean): string {
+function detailOf(status: Status, shown: EngineWorkflow, seen: Observation | undefined, external: boolean): string {
   if (status === Status.PAUSING) {
     if (shown.status === "pending") {
       const due = shown.dueTime ? ` (due ${shown.dueTime.toISOString()})` : "";
       return `not begun yet${due}: the engine cannot halt it before it begins, so it is halted the moment it does`;
     }
-    const running =
-      brake?.halt.stepsInFlight.filter((step) => step.outcome === "inFlight").map((step) => step.name) ?? [];
+    const running = seen?.steps.filter((step) => step.endTime === undefined).map((step) => step.name) ?? [];
     return running.length > 0
       ? `waiting for the step in flight to end: ${running.join(", ").slice(0, 200)}`
       : `halting (the engine shows it as ${shown.phase})`;
@@ -115,7 +109,6 @@ function detailOf(status: Status, shown: EngineWorkflow, brake: Brake | undefine
   return "";
 }
 
-/** Changes with the status and the holds: what a control request acts on. Not with every step: a brake must not lose races. */
 function etagOf(workflow: Workflow): string {
   const acted = [workflow.workflowId, workflow.status, ...workflow.holds.map((hold) => hold.brakeId)];
   return createHash("sha256").update(JSON.stringify(acted)).digest("base64url").slice(0, 22);

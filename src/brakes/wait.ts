@@ -1,13 +1,7 @@
 import type { Brakes } from "./brakes.ts";
 
-/** Resolves to true as soon as `done` holds, to false after the time or when the signal aborts. Looks again at every change of a brake on the workflow. */
-export function until(
-  brakes: Brakes,
-  workflowId: string,
-  done: () => boolean,
-  ms: number,
-  signal: AbortSignal,
-): Promise<boolean> {
+/** Resolves to true as soon as `done` holds, to false after the time or when the signal aborts. Looks again at every change. */
+export function until(brakes: Brakes, done: () => boolean, ms: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     const finish = (result: boolean) => {
       off();
@@ -16,8 +10,8 @@ export function until(
       resolve(result);
     };
     const onAbort = () => finish(false);
-    const off = brakes.onChange((changed) => {
-      if (changed === workflowId && done()) finish(true);
+    const off = brakes.onChange(() => {
+      if (done()) finish(true);
     });
     const timer = setTimeout(() => finish(done()), ms);
     signal.addEventListener("abort", onAbort, { once: true });

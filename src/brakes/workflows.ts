@@ -13,9 +13,10 @@ import type { Engine, EngineTraceEntry, EngineWorkflow } from "../engines/engine
 import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
-import type { Brake } from "../store/brake.ts";
+import type { Held } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import type { Brakes } from "./brakes.ts";
+import { holds } from "./halt.ts";
 import { shownIn } from "./status.ts";
 import { viewOf } from "./view.ts";
 
@@ -49,7 +50,7 @@ export class Workflows {
   async get(text: string, signal?: AbortSignal): Promise<Workflow> {
     const { engine, id, workflowId } = this.#engines.locate(text);
     // The brakes are read first: a standstill noted while the engine answers belongs to a later look.
-    const brakes = this.#brakes.of(workflowId);
+    const brakes = this.#brakes.on(workflowId);
     const [[shown], seen] = await Promise.all([engine.get([id], signal), engine.observe([id], signal)]);
     if (shown === undefined) throw workflowNotFound(text);
     return viewOf(engine.name, shown, brakes, seen.get(id));
@@ -100,13 +101,13 @@ export class Workflows {
   /** The timeline: what the engine recorded, and what was done by brakes. Throws WORKFLOW_NOT_FOUND. */
   async trace(text: string, signal?: AbortSignal): Promise<TraceEntry[]> {
     const { engine, id, workflowId } = this.#engines.locate(text);
-    const [own, brakes] = await Promise.all([engine.trace(id, signal), this.#store.brakesOf(workflowId)]);
+    const [own, held] = await Promise.all([engine.trace(id, signal), this.#store.heldOf(workflowId)]);
     if (own === undefined) throw workflowNotFound(text);
     const entries = [
       ...own
-        .filter((entry) => entry.kind !== "paused" || !isOurs(entry, brakes))
+        .filter((entry) => entry.kind !== "paused" || !isOurs(entry, held))
         .map((entry) => traceEntry(engine.name, entry)),
-      ...brakes.flatMap(controlEntries),
+      ...held.flatMap(controlEntries),
     ];
     entries.sort((a, b) => startMs(a) - startMs(b));
     for (const [index, entry] of entries.entries()) entry.index = index;
@@ -115,7 +116,7 @@ export class Workflows {
 
   /** The view of what an engine showed. */
   view(engine: string, shown: EngineWorkflow): Workflow {
-    return viewOf(engine, shown, this.#brakes.of(formatWorkflowId(engine, shown.id)));
+    return viewOf(engine, shown, this.#brakes.on(formatWorkflowId(engine, shown.id)));
   }
 
   async #listOne(
@@ -255,7 +256,7 @@ function traceEntry(engine: string, entry: EngineTraceEntry): TraceEntry {
 }
 
 /** What people and brakes did, in the workflow's own line of time. */
-function controlEntries(brake: Brake): TraceEntry[] {
+function controlEntries({ brake, hold }: Held): TraceEntry[] {
   const entry = (name: string, time: number, actor: string, reason: string, auditEntryId: string) =>
     create(TraceEntrySchema, {
       kind: Kind.CONTROL,
@@ -266,23 +267,29 @@ function controlEntries(brake: Brake): TraceEntry[] {
       auditEntryId,
       brakeId: brake.brakeId,
     });
-  const entries = [entry("pause", brake.engageTime, brake.engagedBy, brake.reason, brake.engageEntryId)];
-  if (brake.halt.standstillTime !== undefined) entries.push(entry("standstill", brake.halt.standstillTime, "", "", ""));
+  const entries = [entry("pause", hold.catchTime, brake.engagedBy, brake.reason, brake.engageEntryId)];
+  const { standstillTime } = hold.halt;
+  if (standstillTime !== undefined) entries.push(entry("standstill", standstillTime, "", "", ""));
   const { release } = brake;
-  if (release) {
+  if (release && !holds({ brake, hold })) {
     const name = brake.state === "EXPIRED" ? "expire" : release.by === "" ? "end" : "resume";
-    entries.push(entry(name, release.time, release.by, release.reason, release.entryId));
+    const time = Math.max(release.time, hold.halt.releaseTime ?? release.time);
+    entries.push(entry(name, time, release.by, release.reason, release.entryId));
   }
   return entries;
 }
 
 /** The engine notes every pause; those that a brake made are told by the brake. */
-function isOurs(paused: EngineTraceEntry, brakes: readonly Brake[]): boolean {
+function isOurs(paused: EngineTraceEntry, held: readonly Held[]): boolean {
   const at = paused.startTime.getTime();
-  return brakes.some(
-    (brake) => !brake.halt.foundPaused && brake.engageTime <= at && at <= (brake.release?.time ?? at) + 60_000,
+  return held.some(
+    ({ brake, hold }) =>
+      !hold.halt.foundPaused && hold.catchTime <= at && at <= (brake.release?.time ?? at) + afterReleaseMs,
   );
 }
+
+/** A pause that was asked for before a release may come true this long after it. */
+const afterReleaseMs = 60_000;
 
 function startMs(entry: TraceEntry): number {
   return entry.startTime ? timestampMs(entry.startTime) : 0;

@@ -70,11 +70,11 @@ export interface WorkflowFilter {
   readonly label?: string[];
 }
 
-export function workflowFilterOptions(command: Command): Command {
+export function workflowFilterOptions(command: Command, statuses = "RUNNING,PAUSED"): Command {
   return command
     .option(
       "--status <names>",
-      "only these statuses, e.g. RUNNING,PAUSED",
+      `only these statuses, e.g. ${statuses}`,
       list(enumValue<Workflow_Status>(Workflow_Status)),
     )
     .option("--type <names>", "only these types, e.g. RefundAgent", list(nonEmpty))

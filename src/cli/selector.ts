@@ -25,7 +25,7 @@ export interface SelectorFlags extends WorkflowFilter {
 }
 
 export function selectorOptions(command: Command): Command {
-  return workflowFilterOptions(command)
+  return workflowFilterOptions(command, "PENDING,RUNNING")
     .option("--id-prefix <text>", "only those whose workflow_id begins so", nonEmpty)
     .option("--name-prefix <text>", "only those whose name begins so", nonEmpty)
     .option("--since <when>", "created at or after: an age like 1h, or an RFC 3339 time", moment)

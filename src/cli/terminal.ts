@@ -28,7 +28,7 @@ export interface Terminal {
   readonly answers: Screen;
   /** Standard error, for progress beside an answer. */
   readonly notes: Screen;
-  /** Asks the user for a line, undefined at the end of the input. Undefined where there is nobody to ask: no terminal. */
+  /** Asks the user for a line, undefined if none comes. Undefined where there is nobody to ask: no terminal. */
   readonly ask: ((question: string, signal: AbortSignal) => Promise<string | undefined>) | undefined;
 }
 
@@ -81,7 +81,12 @@ async function ask(
   stderr.write(question);
   try {
     const [line] = await Promise.race([once(lines, "line", { signal }), once(lines, "close", { signal })]);
+    if (line === undefined) stderr.write("\n");
     return line;
+  } catch {
+    // Interrupted.
+    stderr.write("\n");
+    return undefined;
   } finally {
     lines.close();
   }

@@ -20,8 +20,15 @@ export interface Engine {
   probe(signal?: AbortSignal): Promise<{ version: string }>;
   /** Workflows, the newest first (createTime, then id, both descending). */
   list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
+  /**
+   * Open workflows that match one of the filters, or are children of any workflow where `children` is set; those that are
+   * paused only where `paused` is set. In no order, all of them, without what only `get` knows (`phase` may be coarser).
+   */
+  open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
   /** How many workflows there are in each status. */
   count(signal?: AbortSignal): Promise<Record<EngineStatus, number>>;
+  /** The types and handlers ("type/handler") whose workflows carry all of these labels: for gates, which know no labels. */
+  handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]>;
   /** Those of the ids that the engine knows. Also takes ids that it never gave out, and does not find them. */
   get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]>;
   /** What is in flight and how far each of them is; ids that the engine does not know are missing from the answer. */
@@ -82,15 +89,17 @@ export interface EngineWorkflow {
 export interface Observation {
   readonly status: EngineStatus;
   readonly phase: string;
-  /** Steps that began and have not ended. */
-  readonly inFlight: readonly { readonly index: number; readonly name: string; readonly startTime: Date }[];
-  /** All steps that ever began: to be compared with an earlier observation. */
-  readonly stepsStarted: number;
-  /** When each of them began, by the engine's clock. */
-  readonly stepTimes: readonly Date[];
-  /** The latest step's name, empty before the first. */
-  readonly currentStep: string;
-  readonly completedSteps: number;
+  /** All steps that ever began, in their order, by the engine's journal and clock. */
+  readonly steps: readonly ObservedStep[];
+}
+
+/** One step of a workflow. */
+export interface ObservedStep {
+  readonly name: string;
+  readonly startTime: Date;
+  /** Undefined where it has not ended: in flight, cut off, or between two attempts. */
+  readonly endTime: Date | undefined;
+  readonly succeeded: boolean;
 }
 
 /** `accepted`: asked for, watch for the standstill. `notYet`: cannot be halted before it begins; ask again. */
@@ -103,18 +112,33 @@ export interface Refusal {
   readonly message: string;
 }
 
-/** What to list; all that is set has to match. */
-export interface ListQuery {
+/** Which workflows; all that is set has to match. */
+export interface WorkflowQuery {
   readonly statuses?: readonly EngineStatus[] | undefined;
   readonly types?: readonly string[] | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** The engine's own ids. */
+  readonly ids?: readonly string[] | undefined;
+  readonly idPrefix?: string | undefined;
+  readonly namePrefix?: string | undefined;
   /** Inclusive. */
   readonly createdAfter?: Date | undefined;
   /** Exclusive. */
   readonly createdBefore?: Date | undefined;
+}
+
+/** What to list. */
+export interface ListQuery extends WorkflowQuery {
   /** Only what comes behind this one in the order of the list. */
   readonly after?: { readonly createTime: Date; readonly id: string } | undefined;
   readonly limit: number;
+}
+
+/** Which open workflows. */
+export interface OpenQuery {
+  readonly anyOf: readonly WorkflowQuery[];
+  readonly children: boolean;
+  readonly paused: boolean;
 }
 
 /** One thing that a workflow did, as the engine recorded it. */

@@ -8,20 +8,25 @@ import type {
   HoldAnswer,
   ListQuery,
   Observation,
+  OpenQuery,
   ReleaseAnswer,
 } from "./engine.ts";
 import { type AdminAddress, AdminApi } from "./restate/admin-api.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
 import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
-import { inList, isInvocationId, quote, timestamp, whereOf } from "./restate/sql.ts";
+import { inList, isInvocationId, listWhere, openWhere, quote, timestamp } from "./restate/sql.ts";
 
 /** How many invocations one query or one round of control calls takes at the most. */
 const chunkSize = 200;
+/** How many invocations the batch endpoint takes. */
+const batchSize = 1000;
+/** Fewer than this are paused one by one: the documented way. */
+const fewIds = 4;
 /** How many pause or resume calls are under way at a time: more does not make the engine faster (facts/restate.md). */
 const concurrency = 32;
 /** How many journals one query reads whole: a cut-off one would hide a step in flight. */
-const journalsPerQuery = 25;
+const journalsPerQuery = 100;
 /** A journal longer than this is shown from its beginning up to here. */
 const journalLimit = 20_000;
 
@@ -69,7 +74,7 @@ export class RestateEngine implements Engine {
   }
 
   async list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
-    const where = whereOf(query, await this.#metadata(signal));
+    const where = listWhere(query, await this.#metadata(signal));
     if (where === undefined) return [];
     return this.#workflows(
       await this.#api.query<InvocationRow>(
@@ -77,6 +82,29 @@ export class RestateEngine implements Engine {
         signal,
       ),
       signal,
+    );
+  }
+
+  async open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const metadata = await this.#metadata(signal);
+    const where = openWhere(query, metadata);
+    if (where === undefined) return [];
+    const rows = await this.#api.query<InvocationRow>(
+      `SELECT ${invocationColumns} FROM sys_invocation_status WHERE ${where}`,
+      signal,
+    );
+    return rows.map((row) => toWorkflow(row, undefined, metadata));
+  }
+
+  async handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]> {
+    const metadata = await this.#metadata(signal);
+    return [...metadata].flatMap(([service, { labels: own, handlers }]) =>
+      [...handlers]
+        .filter(([, more]) => {
+          const all: Record<string, string> = { ...own, ...more };
+          return Object.entries(labels).every(([key, value]) => Object.hasOwn(all, key) && all[key] === value);
+        })
+        .map(([handler]) => `${service}/${handler}`),
     );
   }
 
@@ -126,8 +154,7 @@ export class RestateEngine implements Engine {
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
-        const steps = stepsOf(journals.get(row.id) ?? []);
-        observations.set(row.id, { ...steps, status, phase });
+        observations.set(row.id, { status, phase, steps: stepsOf(journals.get(row.id) ?? []) });
       }
     }
     return observations;
@@ -174,26 +201,25 @@ export class RestateEngine implements Engine {
 
   async hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>> {
     if (this.#virtualQueues === undefined) await this.probe(signal);
-    const attempts = await this.#attemptsOf(ids, signal);
-    return this.#each(ids, async (id): Promise<HoldAnswer> => {
-      const phase = attempts.get(id)?.status;
-      if (phase === undefined) return { kind: "unknown" };
-      if (phase === "suspended" && !this.#virtualQueues) await this.#api.control("resume", id, signal);
-      const { status, message } = await this.#api.control("pause", id, signal);
-      if (status === 200 || status === 202) return { kind: "accepted" };
-      if (status === 404) return { kind: "unknown" };
-      if (status === 409) return { kind: phase === "completed" ? "ended" : "notYet" };
-      return { kind: "refused", message: `${status}: ${message}` };
+    const known = ids.filter(isInvocationId);
+    if (!this.#virtualQueues) await this.#controlAll("resume", await this.#suspended(known, signal), signal);
+    const answers = await this.#controlAll("pause", known, signal);
+    return mapValues(answers, (failure): HoldAnswer => {
+      if (failure === undefined) return { kind: "accepted" };
+      if (/not found/.test(failure)) return { kind: "unknown" };
+      // "is not running" is said of what has not begun and of what has ended: which of them is told by the next look.
+      if (/not running|409/.test(failure)) return { kind: "notYet" };
+      return { kind: "refused", message: failure };
     });
   }
 
   async release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>> {
-    return this.#each(ids, async (id): Promise<ReleaseAnswer> => {
-      const { status, message } = await this.#api.control("resume", id, signal);
-      if (status === 200 || status === 202) return { kind: "released" };
-      if (status === 404) return { kind: "unknown" };
-      if (status === 409) return { kind: "ended" };
-      return { kind: "refused", message: `${status}: ${message}` };
+    const answers = await this.#controlAll("resume", ids.filter(isInvocationId), signal);
+    return mapValues(answers, (failure): ReleaseAnswer => {
+      if (failure === undefined) return { kind: "released" };
+      if (/not found/.test(failure)) return { kind: "unknown" };
+      if (/completed|409/.test(failure)) return { kind: "ended" };
+      return { kind: "refused", message: failure };
     });
   }
 
@@ -231,15 +257,53 @@ export class RestateEngine implements Engine {
     );
   }
 
-  async #each<Answer>(ids: readonly string[], one: (id: string) => Promise<Answer>): Promise<Map<string, Answer>> {
-    const answers = new Map<string, Answer>();
-    const waiting = ids.filter(isInvocationId).values();
-    const worker = async () => {
-      for (const id of waiting) answers.set(id, await one(id));
-    };
-    await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, worker));
+  /** Those that Restate would wake up instead of pausing. */
+  async #suspended(ids: readonly string[], signal?: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    for (const chunk of chunks(ids, batchSize)) {
+      const rows = await this.#api.query<{ id: string }>(
+        `SELECT id FROM sys_invocation_status WHERE status = 'suspended' AND id IN ${inList(chunk)}`,
+        signal,
+      );
+      for (const { id } of rows) found.push(id);
+    }
+    return found;
+  }
+
+  /** Each id with the engine's message where it failed, undefined where it was accepted. */
+  async #controlAll(
+    action: "pause" | "resume",
+    ids: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Map<string, string | undefined>> {
+    const answers = new Map<string, string | undefined>();
+    for (const chunk of chunks(ids, batchSize)) {
+      const failed = chunk.length < fewIds ? undefined : await this.#api.controlBatch(action, chunk, signal);
+      if (failed) for (const id of chunk) answers.set(id, failed.get(id));
+      else await this.#oneByOne(action, chunk, answers, signal);
+    }
     return answers;
   }
+
+  async #oneByOne(
+    action: "pause" | "resume",
+    ids: readonly string[],
+    answers: Map<string, string | undefined>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const waiting = ids.values();
+    const worker = async () => {
+      for (const id of waiting) {
+        const { status, message } = await this.#api.control(action, id, signal);
+        answers.set(id, status === 200 || status === 202 ? undefined : `${status}: ${message}`);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, worker));
+  }
+}
+
+function mapValues<Key, From, To>(map: ReadonlyMap<Key, From>, change: (value: From) => To): Map<Key, To> {
+  return new Map([...map].map(([key, value]) => [key, change(value)]));
 }
 
 function* chunks(ids: readonly string[], size = chunkSize): Generator<readonly string[]> {

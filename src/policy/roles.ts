@@ -8,6 +8,7 @@ export const permissions = [
   "brakes.engage",
   "brakes.approve",
   "brakes.release",
+  "brakes.release_any",
   "audit.read",
   "api.describe",
   "gates.attach",
@@ -18,15 +19,21 @@ export type Permission = (typeof permissions)[number];
 /** Role → its permissions. Role names are those of a principal's `roles`. */
 export type Roles = Readonly<Record<string, readonly Permission[]>>;
 
-const viewer: readonly Permission[] = ["workflows.read", "health.read", "api.describe"];
-const sre: readonly Permission[] = [...viewer, "workflows.pause", "workflows.resume", "brakes.read", "brakes.engage"];
+const viewer: readonly Permission[] = ["workflows.read", "brakes.read", "health.read", "api.describe"];
+const sre: readonly Permission[] = [
+  ...viewer,
+  "workflows.pause",
+  "workflows.resume",
+  "brakes.engage",
+  "brakes.release",
+];
 
 /** The roles where the configuration names none. */
 export const defaultRoles: Roles = {
   viewer,
   auditor: [...viewer, "audit.read"],
   sre,
-  sre_admin: [...sre, "brakes.approve", "brakes.release", "audit.read"],
+  sre_admin: [...sre, "brakes.approve", "brakes.release_any", "audit.read"],
   /** For the gates in workers: it attaches, and can do nothing else. */
   gate: ["gates.attach"],
 };

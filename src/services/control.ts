@@ -12,7 +12,9 @@ import {
   ResumeWorkflowResponseSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Workflow_Status as Status, type Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import { type Brakes, type ControlResult, isEngaged } from "../brakes/brakes.ts";
+import type { Brakes } from "../brakes/brakes.ts";
+import { holds } from "../brakes/halt.ts";
+import type { ControlResult, PauseCommands } from "../brakes/pause.ts";
 import { statusName } from "../brakes/status.ts";
 import { receiptOf } from "../brakes/view.ts";
 import { until } from "../brakes/wait.ts";
@@ -28,11 +30,13 @@ const deadlineMargin = 250;
 /** Pause and resume of one workflow. */
 export class ControlService {
   readonly #brakes: Brakes;
+  readonly #commands: PauseCommands;
   readonly #workflows: Workflows;
   readonly #idempotency: Idempotency;
 
-  constructor(brakes: Brakes, workflows: Workflows, idempotency: Idempotency) {
+  constructor(brakes: Brakes, commands: PauseCommands, workflows: Workflows, idempotency: Idempotency) {
     this.#brakes = brakes;
+    this.#commands = commands;
     this.#workflows = workflows;
     this.#idempotency = idempotency;
   }
@@ -42,11 +46,11 @@ export class ControlService {
     const input = { schema: PauseWorkflowRequestSchema, message: request };
     return this.#idempotency.once(call, request.requestId, input, PauseWorkflowResponseSchema, async () => {
       const answer = await this.#control("pause", request, context, ({ workflowId, entryId, subject, precondition }) =>
-        this.#brakes.engage({
+        this.#commands.pause({
           workflowId,
           reason: request.reason,
           emergency: request.emergency,
-          engagedBy: subject,
+          subject,
           entryId,
           expiresInMs: request.expiresIn && durationMs(request.expiresIn),
           precondition,
@@ -61,11 +65,11 @@ export class ControlService {
     const input = { schema: ResumeWorkflowRequestSchema, message: request };
     return this.#idempotency.once(call, request.requestId, input, ResumeWorkflowResponseSchema, async () => {
       const answer = await this.#control("resume", request, context, ({ workflowId, entryId, subject, precondition }) =>
-        this.#brakes.release({
+        this.#commands.resume({
           workflowId,
           reason: request.reason,
           emergency: request.emergency,
-          releasedBy: subject,
+          subject,
           entryId,
           precondition,
         }),
@@ -99,23 +103,28 @@ export class ControlService {
       return this.#answer(action, target, target, call, undefined);
     }
     const result = await work({ workflowId, entryId, subject: principal.subject, precondition });
-    call.brakeId = result.brake.brakeId;
+    const { brakeId } = result.held.brake;
+    call.brakeId = brakeId;
+    const now = () => {
+      const brake = this.#brakes.active(brakeId);
+      const hold = this.#brakes.hold(brakeId, workflowId);
+      return brake && hold && !hold.halt.settled ? { brake, hold } : undefined;
+    };
     const waitMs = Math.min(
       request.wait ? durationMs(request.wait) : 0,
       (context.timeoutMs() ?? Number.POSITIVE_INFINITY) - deadlineMargin,
     );
-    const brakeNow = () => this.#brakes.of(workflowId).find((brake) => brake.brakeId === result.brake.brakeId);
     if (waitMs > 0) {
       const done = () => {
-        const brake = brakeNow();
-        return brake === undefined || (isEngaged(brake) && brake.halt.standstillTime !== undefined);
+        const held = now();
+        return held === undefined || (holds(held) && held.hold.halt.standstillTime !== undefined);
       };
-      await until(this.#brakes, workflowId, done, waitMs, context.signal);
+      await until(this.#brakes, done, waitMs, context.signal);
     }
-    const brake = brakeNow() ?? result.brake;
+    const held = now() ?? result.held;
     const after = await this.#readBack(action, target);
     call.observedStatus = after.status;
-    return this.#answer(action, after, { ...target, status: result.previousStatus }, call, brake);
+    return this.#answer(action, after, { ...target, status: result.previousStatus }, call, held);
   }
 
   /** The answer tells what is, not what was asked for. What was done is done, also where the engine does not answer now. */
@@ -138,10 +147,10 @@ export class ControlService {
     after: Workflow,
     before: Workflow,
     call: Call,
-    brake: ControlResult["brake"] | undefined,
+    held: ControlResult["held"] | undefined,
   ): ControlAnswer {
-    const time = action === "pause" ? brake?.engageTime : brake?.release?.time;
-    const receipt = brake ? receiptOf(brake) : after.haltReceipt;
+    const time = action === "pause" ? held?.brake.engageTime : held?.brake.release?.time;
+    const receipt = held ? receiptOf(held.hold) : after.haltReceipt;
     return {
       workflowId: after.workflowId,
       action,
@@ -150,7 +159,7 @@ export class ControlService {
       controlledBy: call.principal?.subject ?? "",
       controlledAt: timestampFromMs(time ?? Date.now()),
       auditEntryId: call.entryId ?? "",
-      brakeId: brake?.brakeId ?? "",
+      brakeId: held?.brake.brakeId ?? "",
       statusDetail: after.statusDetail,
       ...(receipt ? { haltReceipt: receipt } : {}),
     };

@@ -5,7 +5,8 @@ import {
   type GetHealthResponse,
   GetHealthResponseSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
-import { type Brakes, isEngaged } from "../brakes/brakes.ts";
+import type { Brakes } from "../brakes/brakes.ts";
+import { holds } from "../brakes/halt.ts";
 import type { Reconciler } from "../brakes/reconciler.ts";
 import type { EngineStatus } from "../engines/engine.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
@@ -71,12 +72,10 @@ export class HealthService {
       Promise.all(this.#components.map((component) => this.#check(component))),
       this.#count(),
     ]);
-    const pausing = new Set(
-      this.#brakes
-        .active()
-        .filter((brake) => isEngaged(brake) && brake.halt.standstillTime === undefined)
-        .map((brake) => brake.workflowId),
-    ).size;
+    const pausing = [...this.#brakes.workflowIds()].filter((workflowId) => {
+      const held = this.#brakes.on(workflowId).filter(holds);
+      return held.length > 0 && held.every(({ hold }) => hold.halt.standstillTime === undefined);
+    }).length;
     return create(GetHealthResponseSchema, {
       status: components.reduce<ComponentStatus>((worst, { status }) => (status > worst ? status : worst), 1),
       version: this.#facts.version,

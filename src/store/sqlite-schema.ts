@@ -41,14 +41,28 @@ const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE brake (
-    position    INTEGER PRIMARY KEY,
-    brake_id    TEXT NOT NULL UNIQUE,
-    workflow_id TEXT NOT NULL,
-    active      INTEGER NOT NULL CHECK (active IN (0, 1)),
-    json        TEXT NOT NULL
+    position INTEGER PRIMARY KEY,
+    brake_id TEXT NOT NULL UNIQUE,
+    state    TEXT NOT NULL,
+    json     TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX brake_by_workflow ON brake (workflow_id, position);
-  CREATE INDEX brake_active ON brake (position) WHERE active = 1;
+  CREATE INDEX brake_by_state ON brake (state, position);
+
+  CREATE TABLE effect (
+    entry_id TEXT PRIMARY KEY,
+    brake_id TEXT NOT NULL REFERENCES brake (brake_id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE hold (
+    position    INTEGER PRIMARY KEY,
+    brake_id    TEXT NOT NULL REFERENCES brake (brake_id),
+    workflow_id TEXT NOT NULL,
+    settled     INTEGER NOT NULL CHECK (settled IN (0, 1)),
+    json        TEXT NOT NULL,
+    UNIQUE (brake_id, workflow_id)
+  ) STRICT;
+  CREATE INDEX hold_by_workflow ON hold (workflow_id, position);
+  CREATE INDEX hold_unsettled ON hold (brake_id) WHERE settled = 0;
 
   CREATE TABLE answer (
     key            TEXT PRIMARY KEY,

@@ -2,7 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
-import type { Brake } from "./brake.ts";
+import type { Brake, Held, Hold } from "./brake.ts";
 import { leafHash } from "./leaf.ts";
 import { openDatabase } from "./sqlite-schema.ts";
 import type { Answer, Change, EntryQuery, Store } from "./store.ts";
@@ -10,7 +10,8 @@ import type { Answer, Change, EntryQuery, Store } from "./store.ts";
 /** Changes that may wait for one disk write. More than this waiting means that the disk does not keep up. */
 const maxWaiting = 4096;
 const maxEntriesPerQuery = 1000;
-const maxBrakesPerWorkflow = 1000;
+const maxHoldsPerWorkflow = 1000;
+const maxBrakesPerQuery = 1000;
 /** Answers are promised for 24 h. */
 const answerLifetimeMs = 25 * 60 * 60 * 1000;
 const pruneEveryMs = 60 * 1000;
@@ -44,13 +45,24 @@ export function openSqlite(path: string): Store {
       "SELECT entry.bytes FROM open_intent JOIN entry USING (entry_id) ORDER BY open_intent.sequence",
     ),
     putBrake: db.prepare(
-      `INSERT INTO brake (brake_id, workflow_id, active, json) VALUES (?, ?, ?, ?)
-       ON CONFLICT (brake_id) DO UPDATE SET active = excluded.active, json = excluded.json`,
+      `INSERT INTO brake (brake_id, state, json) VALUES (?, ?, ?)
+       ON CONFLICT (brake_id) DO UPDATE SET state = excluded.state, json = excluded.json`,
     ),
-    activeBrakes: db.prepare("SELECT json FROM brake WHERE active = 1 ORDER BY position"),
-    brakesOf: db.prepare(
-      `SELECT json FROM (SELECT position, json FROM brake WHERE workflow_id = ? ORDER BY position DESC LIMIT ${maxBrakesPerWorkflow})
-       ORDER BY position`,
+    putHold: db.prepare(
+      `INSERT INTO hold (brake_id, workflow_id, settled, json) VALUES (?, ?, ?, ?)
+       ON CONFLICT (brake_id, workflow_id) DO UPDATE SET settled = excluded.settled, json = excluded.json`,
+    ),
+    activeBrakes: db.prepare(
+      `SELECT json FROM brake WHERE state IN ('AWAITING_APPROVAL', 'ENGAGED')
+       OR brake_id IN (SELECT brake_id FROM hold WHERE settled = 0) ORDER BY position`,
+    ),
+    brake: db.prepare("SELECT json FROM brake WHERE brake_id = ?"),
+    brakeOfIntent: db.prepare("SELECT brake.json FROM effect JOIN brake USING (brake_id) WHERE entry_id = ?"),
+    effect: db.prepare("INSERT INTO effect (entry_id, brake_id) VALUES (?, ?) ON CONFLICT DO NOTHING"),
+    holdsOf: db.prepare("SELECT json FROM hold WHERE brake_id = ? ORDER BY position"),
+    heldOf: db.prepare(
+      `SELECT * FROM (SELECT hold.position, brake.json AS brake, hold.json AS hold FROM hold JOIN brake USING (brake_id)
+       WHERE workflow_id = ? ORDER BY hold.position DESC LIMIT ${maxHoldsPerWorkflow}) ORDER BY position`,
     ),
     // The first answer stands: a request that was answered is never answered otherwise.
     putAnswer: db.prepare(
@@ -110,9 +122,13 @@ export function openSqlite(path: string): Store {
 
   function write(change: Change, head: number): AuditEntry[] {
     const entries = change.entries.map((entry, index) => append(entry, head + index + 1));
-    for (const brake of change.brakes ?? []) {
-      const active = brake.state === "ENGAGED" || !brake.halt.settled;
-      sql.putBrake.run(brake.brakeId, brake.workflowId, active ? 1 : 0, JSON.stringify(brake));
+    for (const brake of change.brakes ?? []) sql.putBrake.run(brake.brakeId, brake.state, JSON.stringify(brake));
+    for (const { phase, intentEntryId, brakeId } of entries) {
+      const effect = phase === AuditEntry_Phase.SYSTEM && intentEntryId !== "" && brakeId !== "";
+      if (effect) sql.effect.run(intentEntryId, brakeId);
+    }
+    for (const hold of change.holds ?? []) {
+      sql.putHold.run(hold.brakeId, hold.workflowId, hold.halt.settled ? 1 : 0, JSON.stringify(hold));
     }
     for (const { key, requestDigest, response, time } of change.answers ?? []) {
       sql.putAnswer.run(key, requestDigest, response, time);
@@ -182,8 +198,36 @@ export function openSqlite(path: string): Store {
     },
 
     openIntents: () => read(() => sql.openIntents.all().map(toEntry)),
-    activeBrakes: () => read(() => sql.activeBrakes.all().map(toBrake)),
-    brakesOf: (workflowId) => read(() => sql.brakesOf.all(workflowId).map(toBrake)),
+    activeBrakes: () => read(() => sql.activeBrakes.all().map((row) => parse<Brake>(row.json))),
+    brake: (brakeId) =>
+      read(() => {
+        const row = sql.brake.get(brakeId);
+        return row && parse<Brake>(row.json);
+      }),
+    brakeOfIntent: (entryId) =>
+      read(() => {
+        const row = sql.brakeOfIntent.get(entryId);
+        return row && parse<Brake>(row.json);
+      }),
+    listBrakes({ states = [], before, limit }) {
+      return read(() => {
+        const { where, values } = join([
+          oneOf("state", states),
+          before !== undefined && ["position < (SELECT position FROM brake WHERE brake_id = ?)", before],
+        ]);
+        const rows = db
+          .prepare(`SELECT json FROM brake ${where} ORDER BY position DESC LIMIT ?`)
+          .all(...values, Math.min(limit, maxBrakesPerQuery));
+        return rows.map((row) => parse<Brake>(row.json));
+      });
+    },
+    holdsOf: (brakeId) => read(() => sql.holdsOf.all(brakeId).map((row) => parse<Hold>(row.json))),
+    heldOf: (workflowId) =>
+      read(() =>
+        sql.heldOf
+          .all(workflowId)
+          .map((row): Held => ({ brake: parse<Brake>(row.brake), hold: parse<Hold>(row.hold) })),
+      ),
     answer: (key) => read(() => toAnswer(sql.answer.get(key))),
 
     async close() {
@@ -201,8 +245,8 @@ function toEntry(row: Row): AuditEntry {
   return fromBinary(AuditEntrySchema, row.bytes as Uint8Array);
 }
 
-function toBrake(row: Row): Brake {
-  return JSON.parse(row.json as string) as Brake;
+function parse<T>(json: unknown): T {
+  return JSON.parse(json as string) as T;
 }
 
 function toAnswer(row: Row | undefined): Answer | undefined {
@@ -215,25 +259,33 @@ function toAnswer(row: Row | undefined): Answer | undefined {
   };
 }
 
-function conditions(query: EntryQuery): { where: string; values: (string | number | bigint)[] } {
-  const parts: string[] = [];
-  const values: (string | number | bigint)[] = [];
-  const add = (part: string, ...given: (string | number | bigint)[]) => {
-    parts.push(part);
-    values.push(...given);
+type Value = string | number | bigint;
+type Condition = false | readonly [string, ...Value[]];
+
+/** A WHERE clause of those conditions that are there, each with its values. */
+function join(conditions: readonly Condition[]): { where: string; values: Value[] } {
+  const given = conditions.filter((condition) => condition !== false);
+  return {
+    where: given.length === 0 ? "" : `WHERE ${given.map(([part]) => part).join(" AND ")}`,
+    values: given.flatMap(([, ...values]) => values),
   };
-  const oneOf = (column: string, given: readonly (string | number)[] | undefined) => {
-    if (given !== undefined && given.length > 0) add(`${column} IN (${given.map(() => "?").join(", ")})`, ...given);
-  };
-  if (query.subject !== undefined) add("subject = ?", query.subject);
-  if (query.target !== undefined) add("target = ?", query.target);
-  if (query.callId !== undefined) add("call_id = ?", query.callId);
-  oneOf("action", query.actions);
-  oneOf("phase", query.phases);
-  if (query.since !== undefined) add("time >= ?", query.since);
-  if (query.until !== undefined) add("time < ?", query.until);
-  if (query.before !== undefined) add("sequence < ?", query.before);
-  return { where: parts.length === 0 ? "" : `WHERE ${parts.join(" AND ")}`, values };
+}
+
+function oneOf(column: string, given: readonly (string | number)[] = []): Condition {
+  return given.length > 0 && [`${column} IN (${given.map(() => "?").join(", ")})`, ...given];
+}
+
+function conditions(query: EntryQuery): { where: string; values: Value[] } {
+  return join([
+    query.subject !== undefined && ["subject = ?", query.subject],
+    query.target !== undefined && ["target = ?", query.target],
+    query.callId !== undefined && ["call_id = ?", query.callId],
+    oneOf("action", query.actions),
+    oneOf("phase", query.phases),
+    query.since !== undefined && ["time >= ?", query.since],
+    query.until !== undefined && ["time < ?", query.until],
+    query.before !== undefined && ["sequence < ?", query.before],
+  ]);
 }
 
 function unavailable(cause: unknown): MissionControlError {

@@ -1,5 +1,5 @@
 import type { AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
-import type { Brake } from "./brake.ts";
+import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
 
 /**
  * What must last: the ledger, the brakes and the answers to idempotent requests, in one database.
@@ -15,10 +15,18 @@ export interface Store {
   listEntries(query: EntryQuery): Promise<AuditEntry[]>;
   /** INTENT entries that no OUTCOME ends, the oldest first. */
   openIntents(): Promise<AuditEntry[]>;
-  /** Brakes that are engaged, or whose workflow is not settled after release; the oldest first. */
+  /** Brakes that hold, wait for approval, or have holds that are not settled; the oldest first. */
   activeBrakes(): Promise<Brake[]>;
-  /** All brakes that there ever were on a workflow, the oldest first, at most 1000. */
-  brakesOf(workflowId: string): Promise<Brake[]>;
+  /** One brake. */
+  brake(brakeId: string): Promise<Brake | undefined>;
+  /** The brake that was engaged, approved or released by the intent: the entry that was written with its change says so. */
+  brakeOfIntent(entryId: string): Promise<Brake | undefined>;
+  /** Brakes, the newest first; of these states, and made before that one. */
+  listBrakes(query: BrakeQuery): Promise<Brake[]>;
+  /** All holds of a brake, in the order in which they were caught. */
+  holdsOf(brakeId: string): Promise<Hold[]>;
+  /** All holds that there ever were on a workflow, with their brakes, the oldest first, at most 1000. */
+  heldOf(workflowId: string): Promise<Held[]>;
   /** The answer to an idempotent request that was answered before. */
   answer(key: string): Promise<Answer | undefined>;
   /** Writes what waits, then closes. */
@@ -31,6 +39,8 @@ export interface Change {
   readonly entries: readonly AuditEntry[];
   /** Brakes to insert or to replace, by brakeId. */
   readonly brakes?: readonly Brake[] | undefined;
+  /** Holds to insert or to replace, by brakeId and workflowId. */
+  readonly holds?: readonly Hold[] | undefined;
   /** Answers to keep. */
   readonly answers?: readonly Answer[] | undefined;
 }
@@ -60,5 +70,13 @@ export interface EntryQuery {
   readonly until?: number | undefined;
   /** Only entries before this sequence. */
   readonly before?: bigint | undefined;
+  readonly limit: number;
+}
+
+/** Which brakes; all that is set has to match. */
+export interface BrakeQuery {
+  readonly states?: readonly BrakeState[] | undefined;
+  /** Only brakes made before this one. */
+  readonly before?: string | undefined;
   readonly limit: number;
 }

@@ -307,7 +307,7 @@ export type Approval = Message<"missioncontrol.v1.Approval"> & {
   setHash: string;
 
   /**
-   * How many more or fewer may match when it is approved.
+   * How many may have come or gone when it is approved.
    *
    * @generated from field: int32 tolerance = 3;
    */

@@ -25,13 +25,12 @@ export function renderPreview(preview: PreviewBrakeResponse, terminal: Terminal)
 
 /** What a brake would do, in a few lines: what one has to know before saying yes. */
 export function renderQuestion(preview: PreviewBrakeResponse, emergency: boolean, terminal: Terminal): string {
-  const now = terminal.paint(count(preview.matched, "workflow"), "bold");
-  const then = preview.needsApproval
-    ? "a second person has to approve it before it holds anything"
-    : emergency
-      ? "as an EMERGENCY at once, to be approved afterwards where that is more than you may"
-      : "until it is released, and what matches later too";
-  return `This holds ${now}: ${then}.\n${renderFields([
+  const now = `${terminal.paint(count(preview.matched, "workflow"), "bold")} now`;
+  const what = preview.needsApproval
+    ? `This would hold ${now}, and nothing before a second person has approved it.`
+    : `This holds ${now}, and what matches later, until it is released.`;
+  const loud = emergency ? " It is an EMERGENCY: above your limit it has to be approved afterwards." : "";
+  return `${what}${loud}\n${renderFields([
     ...preview.engines.map((engine) => ["engine", describeEngine(engine)] as const),
     ...consequences(preview),
   ])}`;
@@ -52,15 +51,15 @@ function consequences(preview: PreviewBrakeResponse): [label: string, value: str
 }
 
 function describeEngine({ engine, running, pending, paused, ...plan }: EnginePlan): string {
-  return `${engine}: ${running} running, ${pending} pending, ${paused} paused; halted by ${haltedBy(plan)}`;
+  return `${engine}: ${running} running, ${pending} pending, ${paused} paused; ${haltedBy(plan)}`;
 }
 
 function haltedBy({ halt, gates }: Pick<EnginePlan, "halt" | "gates">): string {
-  if (halt === "native") return gates === 0 ? "its own pause" : `its own pause, ${count(gates, "gate")}`;
+  if (halt === "native") return gates === 0 ? "own pause" : `own pause, ${count(gates, "gate")}`;
   return halt === "gate" ? count(gates, "gate") : halt;
 }
 
-const stepInFlight: Readonly<Record<string, string>> = { finishes: "finishes, kept", reruns: "CUT OFF, RUNS AGAIN" };
+const stepInFlight: Readonly<Record<string, string>> = { finishes: "finishes, kept", reruns: "CUT OFF, RERUN" };
 
 const engineColumns: readonly Column<EnginePlan>[] = [
   { header: "ENGINE", value: (plan) => plan.engine },

@@ -1,4 +1,4 @@
-import type { EngineTraceEntry, Observation } from "../engine.ts";
+import type { EngineTraceEntry, ObservedStep } from "../engine.ts";
 import { firstLine } from "./rows.ts";
 
 /** What is read of `sys_journal`. `entry_lite_json` has no payloads: what an agent was given or answered is never read. */
@@ -37,24 +37,20 @@ interface CommandFields {
   readonly result?: string;
 }
 
-/** The steps of one journal: how many began, which are in flight, which ended well. Rows in journal order. */
-export function stepsOf(
-  rows: readonly JournalRow[],
-): Pick<Observation, "inFlight" | "stepsStarted" | "stepTimes" | "currentStep" | "completedSteps"> {
+/** The steps of one journal. Rows in journal order. */
+export function stepsOf(rows: readonly JournalRow[]): ObservedStep[] {
   const ended = completions(rows);
-  const inFlight: { index: number; name: string; startTime: Date }[] = [];
-  const stepTimes: Date[] = [];
-  let completedSteps = 0;
-  let currentStep = "";
-  for (const row of rows) {
-    if (row.entry_type !== "Command: Run") continue;
-    stepTimes.push(appended(row));
-    currentStep = row.name ?? "";
-    const end = ended.get(completionIdOf(commandOf(row)) ?? -1);
-    if (end === undefined) inFlight.push({ index: row.index, name: currentStep, startTime: appended(row) });
-    else if (end.succeeded) completedSteps++;
-  }
-  return { inFlight, stepsStarted: stepTimes.length, stepTimes, currentStep, completedSteps };
+  return rows
+    .filter((row) => row.entry_type === "Command: Run")
+    .map((row) => {
+      const end = ended.get(completionIdOf(commandOf(row)) ?? -1);
+      return {
+        name: row.name ?? "",
+        startTime: appended(row),
+        endTime: end?.time,
+        succeeded: end?.succeeded === true,
+      };
+    });
 }
 
 /** The timeline of one journal, its events and the invocation's own end. */

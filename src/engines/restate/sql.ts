@@ -1,4 +1,4 @@
-import type { EngineStatus, ListQuery } from "../engine.ts";
+import type { EngineStatus, ListQuery, OpenQuery, WorkflowQuery } from "../engine.ts";
 import { canceledFailures, type ServiceMetadata } from "./rows.ts";
 
 /** Restate's SQL has no bind parameters: an id reaches SQL only if it looks like one. */
@@ -23,12 +23,34 @@ export function timestamp(date: Date): string {
 }
 
 /** The WHERE clause of a list; undefined where nothing can match. */
-export function whereOf(query: ListQuery, metadata: ServiceMetadata): string | undefined {
+export function listWhere(query: ListQuery, metadata: ServiceMetadata): string | undefined {
+  const where = whereOf(query, metadata);
+  if (where === undefined || query.after === undefined) return where;
+  const at = timestamp(query.after.createTime);
+  return `${where} AND (created_at < ${at} OR (created_at = ${at} AND id < ${quote(query.after.id)}))`;
+}
+
+/** The WHERE clause of open workflows; undefined where nothing can match. */
+export function openWhere(query: OpenQuery, metadata: ServiceMetadata): string | undefined {
+  const any = query.anyOf.map((one) => whereOf(one, metadata)).filter((where) => where !== undefined);
+  if (query.children) any.push("invoked_by_id IS NOT NULL");
+  if (any.length === 0) return undefined;
+  return `status NOT IN ${inList(query.paused ? ["completed"] : ["completed", "paused"])} AND ${anyOf(any)}`;
+}
+
+function whereOf(query: WorkflowQuery, metadata: ServiceMetadata): string | undefined {
   const all: string[] = [];
   if (query.statuses !== undefined) {
     if (query.statuses.length === 0) return undefined;
     all.push(anyOf(query.statuses.map(statusCondition)));
   }
+  if (query.ids !== undefined) {
+    const ids = query.ids.filter(isInvocationId);
+    if (ids.length === 0) return undefined;
+    all.push(`id IN ${inList(ids)}`);
+  }
+  if (query.idPrefix) all.push(`starts_with(id, ${quote(query.idPrefix)})`);
+  if (query.namePrefix) all.push(`starts_with(target, ${quote(query.namePrefix)})`);
   if (query.types?.length) all.push(`target_service_name IN ${inList(query.types)}`);
   if (query.createdAfter) all.push(`created_at >= ${timestamp(query.createdAfter)}`);
   if (query.createdBefore) all.push(`created_at < ${timestamp(query.createdBefore)}`);
@@ -37,11 +59,7 @@ export function whereOf(query: ListQuery, metadata: ServiceMetadata): string | u
     if (condition === undefined) return undefined;
     all.push(condition);
   }
-  if (query.after) {
-    const at = timestamp(query.after.createTime);
-    all.push(`(created_at < ${at} OR (created_at = ${at} AND id < ${quote(query.after.id)}))`);
-  }
-  return all.length === 0 ? "true" : all.join(" AND ");
+  return all.length === 0 ? "true" : `(${all.join(" AND ")})`;
 }
 
 function statusCondition(status: EngineStatus): string {

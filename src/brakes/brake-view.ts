@@ -1,0 +1,82 @@
+import { create, fromJson } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  ApprovalSchema,
+  BrakeSchema,
+  type Brake as BrakeView,
+  ReleaseSchema,
+  SelectorSchema,
+  Brake_State as State,
+} from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { Brake, BrakeState, Hold } from "../store/brake.ts";
+import { expireTimeOf } from "./expiry.ts";
+import type { Gates } from "./gates.ts";
+import { holds } from "./halt.ts";
+import { fleetReceipt } from "./receipt.ts";
+
+const states: Record<BrakeState, State> = {
+  AWAITING_APPROVAL: State.AWAITING_APPROVAL,
+  ENGAGED: State.ENGAGED,
+  RELEASED: State.RELEASED,
+  EXPIRED: State.EXPIRED,
+};
+
+/** The stored name of a state of the interface. */
+export const stateNames: Readonly<Partial<Record<State, BrakeState>>> = {
+  [State.AWAITING_APPROVAL]: "AWAITING_APPROVAL",
+  [State.ENGAGED]: "ENGAGED",
+  [State.RELEASED]: "RELEASED",
+  [State.EXPIRED]: "EXPIRED",
+};
+
+/** A brake as callers see it, with the receipt over all its holds. */
+export function brakeViewOf(brake: Brake, all: readonly Hold[], gates: Gates): BrakeView {
+  const result = create(BrakeSchema, {
+    brakeId: brake.brakeId,
+    selector: fromJson(SelectorSchema, brake.selector),
+    includeDescendants: brake.includeDescendants,
+    state: states[brake.state],
+    reason: brake.reason,
+    ticket: brake.ticket,
+    emergency: brake.emergency,
+    engagedBy: brake.engagedBy,
+    createTime: timestampFromMs(brake.createTime),
+    auditEntryId: brake.engageEntryId,
+    receipt: fleetReceipt(brake, all, new Set(gates.attached().map(({ gate }) => gate))),
+  });
+  if (brake.engageTime !== undefined) result.engageTime = timestampFromMs(brake.engageTime);
+  const expireTime = expireTimeOf(brake);
+  if (expireTime !== undefined) result.expireTime = timestampFromMs(expireTime);
+  const { approval, release } = brake;
+  if (approval) {
+    result.approval = create(ApprovalSchema, {
+      matched: approval.matched,
+      setHash: approval.setHash,
+      tolerance: approval.tolerance,
+      approvedBy: approval.approvedBy,
+    });
+    if (approval.approveTime !== undefined) result.approval.approveTime = timestampFromMs(approval.approveTime);
+    if (approval.approveBy !== undefined) result.approval.approveBy = timestampFromMs(approval.approveBy);
+  }
+  if (release) {
+    const remaining = all.filter((hold) => holds({ brake, hold }) || !hold.halt.settled).length;
+    result.release = create(ReleaseSchema, {
+      releasedBy: release.by,
+      reason: release.reason,
+      releaseTime: timestampFromMs(release.time),
+      released: all.length - remaining,
+      remaining,
+      haltedBecause: release.haltedBecause,
+    });
+    if (release.staged) {
+      const { percent, watchMs, maxFailures } = release.staged;
+      result.release.staged = {
+        $typeName: "missioncontrol.v1.StagedRelease",
+        percent,
+        watch: durationFromMs(watchMs),
+        maxFailures,
+      };
+    }
+  }
+  return result;
+}

@@ -1,0 +1,92 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  BrakedWorkflowSchema,
+  WatchBrakeResponse_Kind as Kind,
+  type WatchBrakeResponse,
+  WatchBrakeResponseSchema,
+} from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { Brake, Hold } from "../store/brake.ts";
+import { brakeViewOf } from "./brake-view.ts";
+import type { Brakes } from "./brakes.ts";
+import { brakeNotFound } from "./fleet.ts";
+import type { Gates } from "./gates.ts";
+import { receiptOf } from "./view.ts";
+
+/** At most 10 events a second, and a sign of life after 15 s of silence. */
+const pace = { eventMs: 100, heartbeatMs: 15_000 } as const;
+
+/** A brake's progress: at once, then whenever it changes, until it is over or the signal aborts. Throws BRAKE_NOT_FOUND. */
+export async function* watchBrake(
+  brakes: Brakes,
+  gates: Gates,
+  brakeId: string,
+  includeWorkflows: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<WatchBrakeResponse> {
+  let changed = new AbortController();
+  const off = brakes.onChange(({ brakeIds }) => {
+    if (brakeIds.has(brakeId)) changed.abort();
+  });
+  const told = new Map<string, string>();
+  let warned = false;
+  try {
+    while (!signal.aborted) {
+      changed = new AbortController();
+      const found = await brakes.find(brakeId);
+      if (!found) throw brakeNotFound(brakeId);
+      const { brake, holds } = found;
+      const over = brakes.active(brakeId) === undefined;
+      const kind = over ? Kind.OVER : brake.expiryWarned && !warned ? Kind.EXPIRES_SOON : Kind.PROGRESS;
+      warned = brake.expiryWarned;
+      yield eventOf(kind, brake, holds, gates, includeWorkflows ? news(holds, told) : []);
+      if (over) return;
+      await delay(pace.eventMs, undefined, { signal }).catch(() => undefined);
+      while (!changed.signal.aborted && !signal.aborted) {
+        const waiting = AbortSignal.any([changed.signal, signal]);
+        const silent = await delay(pace.heartbeatMs, true, { signal: waiting }).catch(() => false);
+        if (silent) yield eventOf(Kind.HEARTBEAT, brake, holds, gates, []);
+      }
+    }
+  } finally {
+    off();
+  }
+}
+
+function eventOf(
+  kind: Kind,
+  brake: Brake,
+  holds: readonly Hold[],
+  gates: Gates,
+  changed: readonly Hold[],
+): WatchBrakeResponse {
+  return create(WatchBrakeResponseSchema, {
+    kind,
+    brake: brakeViewOf(brake, holds, gates),
+    workflows: changed.map((hold) =>
+      create(BrakedWorkflowSchema, {
+        workflowId: hold.workflowId,
+        catchTime: timestampFromMs(hold.catchTime),
+        caughtThrough: hold.caughtThrough,
+        haltReceipt: receiptOf(hold),
+        ended: hold.ended,
+      }),
+    ),
+    eventTime: timestampFromMs(Date.now()),
+  });
+}
+
+/** Those that were caught, came to stand, moved or ended since they were told before. At most 1,000 in one event. */
+function news(holds: readonly Hold[], told: Map<string, string>): Hold[] {
+  const changed: Hold[] = [];
+  for (const hold of holds) {
+    if (changed.length === 1_000) break;
+    const { standstillTime, settled, steps } = hold.halt;
+    const state = `${standstillTime} ${settled} ${hold.ended} ${steps !== undefined}`;
+    if (told.get(hold.workflowId) === state) continue;
+    told.set(hold.workflowId, state);
+    changed.push(hold);
+  }
+  return changed;
+}

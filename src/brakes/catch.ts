@@ -1,0 +1,111 @@
+import { fromJson } from "@bufbuild/protobuf";
+import { SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { type EngineWorkflow, endedStatuses } from "../engines/engine.ts";
+import { formatWorkflowId } from "../engines/workflow-id.ts";
+import type { Brake, Hold } from "../store/brake.ts";
+import type { Brakes } from "./brakes.ts";
+import { beginHalt, drifted, holds } from "./halt.ts";
+import { type CompiledSelector, compileSelector } from "./selector.ts";
+
+/** Which brakes catch workflows, and what they look for. */
+export class Catching {
+  readonly #brakes: Brakes;
+  readonly #engines: readonly string[];
+  readonly #selectors = new Map<string, CompiledSelector>();
+  /** "brakeId engine": looked at everything once since the server started. */
+  readonly #looked = new Set<string>();
+
+  constructor(brakes: Brakes, engines: readonly string[]) {
+    this.#brakes = brakes;
+    this.#engines = engines;
+  }
+
+  /** Selectors' brakes that are engaged and not being let go. */
+  standing(): Brake[] {
+    return [...this.#brakes.all()].filter(catches);
+  }
+
+  /** The brake's selector, compiled once. */
+  selector(brake: Brake): CompiledSelector {
+    const known = this.#selectors.get(brake.brakeId);
+    if (known) return known;
+    // Only as many as there are brakes: what is over is forgotten when a new one comes.
+    for (const id of this.#selectors.keys()) if (!this.#brakes.active(id)) this.#selectors.delete(id);
+    const compiled = compileSelector(fromJson(SelectorSchema, brake.selector), this.#engines);
+    this.#selectors.set(brake.brakeId, compiled);
+    return compiled;
+  }
+
+  /** True until the brake has looked at everything on the engine, also at what is paused already. */
+  isFirstLook(brake: Brake, engine: string): boolean {
+    return !this.#looked.has(`${brake.brakeId} ${engine}`);
+  }
+
+  looked(brake: Brake, engine: string): void {
+    this.#looked.add(`${brake.brakeId} ${engine}`);
+  }
+}
+
+function catches(brake: Brake): boolean {
+  if (brake.state !== "ENGAGED" || brake.workflowId !== "") return false;
+  return brake.release === undefined || brake.release.haltedBecause !== "";
+}
+
+/**
+ * The holds that a brake is to get on these workflows: those that its selector matches and, where it takes descendants along,
+ * the children of what it holds. Workflows that it holds already get none, those that it had let go are held anew.
+ *
+ * @param late true where the brake was engaged before.
+ */
+export function catchAll(
+  brakes: Brakes,
+  selector: CompiledSelector,
+  brake: Brake,
+  engine: string,
+  rows: readonly EngineWorkflow[],
+  late: boolean,
+): Hold[] {
+  const now = Date.now();
+  const found = new Map<string, Hold>();
+  let order = brakes.holdCount(brake.brakeId);
+  const isHeld = (workflowId: string) => {
+    const hold = brakes.hold(brake.brakeId, workflowId);
+    return found.has(workflowId) || (hold !== undefined && holds({ brake, hold }));
+  };
+  const take = (row: EngineWorkflow, caughtThrough: string): void => {
+    const workflowId = formatWorkflowId(engine, row.id);
+    const known = brakes.hold(brake.brakeId, workflowId);
+    if (known) {
+      // It had been let go, by a stage of a release that was taken back.
+      if (known.halt.settled && holds({ brake, hold: known })) {
+        found.set(workflowId, { ...known, halt: drifted(known.halt, now) });
+      }
+      return;
+    }
+    const halt = beginHalt(row.status, brakes.on(workflowId), now);
+    found.set(workflowId, {
+      brakeId: brake.brakeId,
+      workflowId,
+      catchTime: now,
+      late,
+      caughtThrough,
+      order: order++,
+      ended: false,
+      halt,
+    });
+  };
+  const open = rows.filter((row) => !endedStatuses.includes(row.status));
+  for (const row of open) if (selector.matches(engine, row)) take(row, "");
+  if (!brake.includeDescendants) return [...found.values()];
+  // A child may stand before its parent in the rows: until nothing new is found.
+  let children = open.filter((row) => row.parentId !== undefined && !isHeld(formatWorkflowId(engine, row.id)));
+  for (let before = -1; before !== children.length; ) {
+    before = children.length;
+    for (const row of children) {
+      const parent = formatWorkflowId(engine, row.parentId ?? "");
+      if (isHeld(parent)) take(row, parent);
+    }
+    children = children.filter((row) => !isHeld(formatWorkflowId(engine, row.id)));
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,343 @@
+import { createHash } from "node:crypto";
+import { fromJson, toJson } from "@bufbuild/protobuf";
+import { type Selector, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { Engine, EngineWorkflow } from "../engines/engine.ts";
+import type { EngineRegistry } from "../engines/registry.ts";
+import { formatWorkflowId } from "../engines/workflow-id.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Brake, Hold } from "../store/brake.ts";
+import { type BlastRadius, radiusOf } from "./blast-radius.ts";
+import type { Brakes } from "./brakes.ts";
+import { type Catching, catchAll } from "./catch.ts";
+import type { Gates } from "./gates.ts";
+import { holds } from "./halt.ts";
+import { lockOf, stageSize } from "./lifecycle.ts";
+import { newBrakeId } from "./pause.ts";
+import { type CompiledSelector, compileSelector } from "./selector.ts";
+
+/** What is configured for fleets. */
+export interface FleetRules {
+  readonly blastRadius: BlastRadius;
+  /** How many may have come or gone between the asking and the approval: the greater of both. */
+  readonly tolerance: { readonly count: number; readonly percent: number };
+  /** An emergency above the radius is released where nobody approved it by then, ms. */
+  readonly approveWithinMs: number;
+}
+
+export const defaultFleetRules = (blastRadius: BlastRadius): FleetRules => ({
+  blastRadius,
+  tolerance: { count: 5, percent: 10 },
+  approveWithinMs: 60 * 60_000,
+});
+
+/** Who asks, and why. */
+export interface Asking {
+  readonly subject: string;
+  readonly roles: readonly string[];
+  readonly reason: string;
+  /** The durable INTENT entry. */
+  readonly entryId: string;
+}
+
+/** What a selector matches now. */
+export interface Resolved {
+  readonly selector: CompiledSelector;
+  /** Open ones on each engine, descendants included where they are taken along. */
+  readonly byEngine: ReadonlyMap<Engine, readonly EngineWorkflow[]>;
+  readonly count: number;
+  /** All their ids, sorted. */
+  readonly ids: readonly string[];
+  /** SHA-256 over these, in hex. */
+  readonly setHash: string;
+}
+
+/** What EngageBrake asks for. */
+export interface EngageFleet extends Asking {
+  readonly selector: Selector;
+  readonly includeDescendants: boolean;
+  readonly ticket: string;
+  readonly emergency: boolean;
+  readonly expiresInMs: number | undefined;
+  /** "" for whatever matches. */
+  readonly expectedSetHash: string;
+}
+
+/** Engages, approves and releases brakes on whatever their selectors match. */
+export class FleetCommands {
+  readonly #brakes: Brakes;
+  readonly #engines: EngineRegistry;
+  readonly #catching: Catching;
+  readonly #gates: Gates;
+  readonly #rules: FleetRules;
+
+  constructor(brakes: Brakes, engines: EngineRegistry, catching: Catching, gates: Gates, rules: FleetRules) {
+    this.#brakes = brakes;
+    this.#engines = engines;
+    this.#catching = catching;
+    this.#gates = gates;
+    this.#rules = rules;
+  }
+
+  /** What the selector matches now. Throws SELECTOR_EMPTY, SELECTOR_INVALID, ENGINE_UNAVAILABLE. */
+  async resolve(selector: Selector, includeDescendants: boolean, signal?: AbortSignal): Promise<Resolved> {
+    const engines = this.#engines.select();
+    const compiled = compileSelector(
+      selector,
+      engines.map(({ name }) => name),
+    );
+    const byEngine = new Map<Engine, readonly EngineWorkflow[]>();
+    const ids: string[] = [];
+    for (const engine of engines) {
+      const query = compiled.listQuery(engine.name);
+      if (!query) continue;
+      const rows = await engine.open(
+        { anyOf: [{ ...query, statuses: undefined }], children: includeDescendants, paused: true },
+        signal,
+      );
+      const matched = withDescendants(engine.name, rows, compiled, includeDescendants);
+      byEngine.set(engine, matched);
+      for (const { id } of matched) ids.push(formatWorkflowId(engine.name, id));
+    }
+    const setHash = createHash("sha256").update(ids.sort().join("\n")).digest("hex");
+    return { selector: compiled, byEngine, count: ids.length, ids, setHash };
+  }
+
+  /** True where a second person has to approve a brake on so many. */
+  needsApproval(roles: readonly string[], count: number): boolean {
+    return count > this.radius(roles);
+  }
+
+  /** The caller's blast radius. */
+  radius(roles: readonly string[]): number {
+    return radiusOf(this.#rules.blastRadius, roles);
+  }
+
+  /** Engages it, or leaves it to wait for a second person. */
+  async engage(command: EngageFleet): Promise<Brake> {
+    const resolved = await this.resolve(command.selector, command.includeDescendants);
+    if (command.expectedSetHash !== "" && command.expectedSetHash !== resolved.setHash) {
+      throw new MissionControlError(
+        "SET_CHANGED",
+        `${resolved.count} workflows match now, and not the same as in the preview: preview again and decide anew`,
+        { metadata: { matched: String(resolved.count), set_hash: resolved.setHash } },
+      );
+    }
+    const now = Date.now();
+    const needsApproval = this.needsApproval(command.roles, resolved.count);
+    const waits = needsApproval && !command.emergency;
+    const brake: Brake = {
+      brakeId: newBrakeId(),
+      selector: toJson(SelectorSchema, command.selector),
+      workflowId: "",
+      includeDescendants: command.includeDescendants,
+      state: waits ? "AWAITING_APPROVAL" : "ENGAGED",
+      reason: command.reason,
+      ticket: command.ticket,
+      emergency: command.emergency,
+      engagedBy: command.subject,
+      createTime: now,
+      engageTime: waits ? undefined : now,
+      expiresInMs: command.expiresInMs,
+      expiryWarned: false,
+      engageEntryId: command.entryId,
+      approval: needsApproval
+        ? {
+            matched: resolved.count,
+            setHash: resolved.setHash,
+            ids: waits ? resolved.ids : [],
+            tolerance: this.#tolerance(resolved.count),
+            approvedBy: "",
+            approveTime: undefined,
+            approveEntryId: "",
+            approveBy: waits ? undefined : now + this.#rules.approveWithinMs,
+          }
+        : undefined,
+      release: undefined,
+      gates: waits ? [] : this.#attachedGates(),
+    };
+    const found = waits ? [] : this.#firstCatch(brake, resolved);
+    await this.#brakes.update(
+      waits ? "brake.awaiting-approval" : "brake.engaged",
+      { brakes: [brake], holds: found },
+      {
+        message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${resolved.count} match`,
+        reason: command.reason,
+        emergency: command.emergency,
+        intentEntryId: command.entryId,
+      },
+    );
+    return brake;
+  }
+
+  /** A second person says yes: it engages, or, for an emergency, stays. */
+  approve(brakeId: string, asking: Asking): Promise<Brake> {
+    return this.#brakes.exclusively(brakeId, async () => {
+      const brake = await this.#active(brakeId);
+      const { approval } = brake;
+      if (
+        approval === undefined ||
+        approval.approvedBy !== "" ||
+        brake.state === "RELEASED" ||
+        brake.state === "EXPIRED"
+      ) {
+        throw new MissionControlError(
+          "BRAKE_NOT_AWAITING",
+          `"${brakeId}" does not wait for an approval (${brake.state})`,
+          {
+            metadata: { brake_id: brakeId, state: brake.state },
+          },
+        );
+      }
+      if (asking.subject === brake.engagedBy) {
+        throw new MissionControlError(
+          "APPROVER_IS_REQUESTER",
+          `"${brakeId}" was asked for by ${brake.engagedBy}: somebody else has to approve it`,
+          { metadata: { brake_id: brakeId } },
+        );
+      }
+      const now = Date.now();
+      const approved = {
+        ...approval,
+        ids: [],
+        approvedBy: asking.subject,
+        approveTime: now,
+        approveEntryId: asking.entryId,
+      };
+      const about = { reason: asking.reason, emergency: brake.emergency, intentEntryId: asking.entryId };
+      if (brake.state === "ENGAGED") {
+        const next: Brake = { ...brake, approval: approved };
+        await this.#brakes.update(
+          "brake.approved",
+          { brakes: [next] },
+          { ...about, message: `approved by ${asking.subject}` },
+        );
+        return next;
+      }
+      const resolved = await this.resolve(fromJson(SelectorSchema, brake.selector), brake.includeDescendants);
+      const drift = new Set(resolved.ids).symmetricDifference(new Set(approval.ids)).size;
+      if (drift > approval.tolerance) {
+        throw new MissionControlError(
+          "SET_CHANGED",
+          `${drift} workflows have come or gone since it was asked for (at most ${approval.tolerance} may): ask for it anew`,
+          { metadata: { brake_id: brakeId, matched: String(resolved.count), expected: String(approval.matched) } },
+        );
+      }
+      const next: Brake = {
+        ...brake,
+        state: "ENGAGED",
+        engageTime: now,
+        approval: approved,
+        gates: this.#attachedGates(),
+      };
+      await this.#brakes.update(
+        "brake.engaged",
+        { brakes: [next], holds: this.#firstCatch(next, resolved) },
+        { ...about, message: `approved by ${asking.subject}, engaged: ${resolved.count} match` },
+      );
+      return next;
+    });
+  }
+
+  /** Lets it go: all at once, or its first stage. */
+  async release(brakeId: string, asking: Asking, staged: NonNullable<Brake["release"]>["staged"]): Promise<Brake> {
+    const found = await this.#active(brakeId);
+    return this.#brakes.exclusively(lockOf(found), async () => {
+      const brake = await this.#active(brakeId);
+      const now = Date.now();
+      const count = this.#brakes.holdCount(brakeId);
+      const inStages = staged !== undefined && brake.state === "ENGAGED" && count > 0;
+      const next: Brake = {
+        ...brake,
+        state: inStages ? "ENGAGED" : "RELEASED",
+        release: {
+          by: asking.subject,
+          reason: asking.reason,
+          time: now,
+          entryId: asking.entryId,
+          staged: inStages ? staged : undefined,
+          letGo: inStages ? stageSize(count, staged.percent) : 0,
+          stageTime: now,
+          haltedBecause: "",
+        },
+      };
+      await this.#brakes.update(
+        inStages ? "brake.stage" : "brake.released",
+        { brakes: [next] },
+        {
+          message: inStages
+            ? `released in stages by ${asking.subject}: ${next.release?.letGo} of ${count} are let go first`
+            : `released by ${asking.subject}`,
+          reason: asking.reason,
+          emergency: brake.emergency,
+          intentEntryId: asking.entryId,
+        },
+      );
+      return next;
+    });
+  }
+
+  /** Workflows of the brake that others hold, at most 100. */
+  stillHeld(brakeId: string): { workflowId: string; brakeIds: string[] }[] {
+    const found: { workflowId: string; brakeIds: string[] }[] = [];
+    for (const { workflowId } of this.#brakes.holdsOf(brakeId)) {
+      const brakeIds = this.#brakes
+        .on(workflowId)
+        .filter((held) => held.brake.brakeId !== brakeId && holds(held))
+        .map(({ brake }) => brake.brakeId);
+      if (brakeIds.length > 0) found.push({ workflowId, brakeIds });
+      if (found.length === 100) break;
+    }
+    return found;
+  }
+
+  /** A brake that is engaged or waits; throws BRAKE_NOT_FOUND, BRAKE_NOT_ENGAGED. */
+  async #active(brakeId: string): Promise<Brake> {
+    const found = await this.#brakes.find(brakeId);
+    if (!found) throw brakeNotFound(brakeId);
+    const { brake } = found;
+    if (brake.state === "ENGAGED" || brake.state === "AWAITING_APPROVAL") return brake;
+    throw new MissionControlError("BRAKE_NOT_ENGAGED", `"${brakeId}" is ${brake.state} already: it holds nothing`, {
+      metadata: { brake_id: brakeId, state: brake.state },
+    });
+  }
+
+  #firstCatch(brake: Brake, resolved: Resolved): Hold[] {
+    const all: Hold[] = [];
+    for (const [engine, rows] of resolved.byEngine) {
+      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false);
+      for (const hold of found) all.push({ ...hold, order: all.length });
+      this.#catching.looked(brake, engine.name);
+    }
+    return all;
+  }
+
+  #attachedGates(): Brake["gates"] {
+    return this.#gates.attached().map(({ gate }) => ({ gate, ackTime: undefined }));
+  }
+
+  #tolerance(count: number): number {
+    const { tolerance } = this.#rules;
+    return Math.max(tolerance.count, Math.floor((count * tolerance.percent) / 100));
+  }
+}
+
+export function brakeNotFound(brakeId: string): MissionControlError {
+  return new MissionControlError("BRAKE_NOT_FOUND", `there is no brake "${brakeId}": list them to see the ids`, {
+    metadata: { brake_id: brakeId },
+  });
+}
+
+/** Those that the selector matches, and where wanted their children, and theirs. */
+function withDescendants(
+  engine: string,
+  rows: readonly EngineWorkflow[],
+  selector: CompiledSelector,
+  include: boolean,
+): EngineWorkflow[] {
+  const matched = new Map(rows.filter((row) => selector.matches(engine, row)).map((row) => [row.id, row]));
+  for (let before = -1; include && before !== matched.size; ) {
+    before = matched.size;
+    for (const row of rows) if (row.parentId !== undefined && matched.has(row.parentId)) matched.set(row.id, row);
+  }
+  return [...matched.values()];
+}

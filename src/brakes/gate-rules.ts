@@ -1,0 +1,166 @@
+import { fromJson } from "@bufbuild/protobuf";
+import { SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { EngineRegistry } from "../engines/registry.ts";
+import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
+import type { Logger } from "../log.ts";
+import type { Brake } from "../store/brake.ts";
+import type { Brakes } from "./brakes.ts";
+import type { Catching } from "./catch.ts";
+import type { GateRule, Gates } from "./gates.ts";
+import { holds } from "./halt.ts";
+import type { GatesOfEngine } from "./reconciler.ts";
+import { parseLabel } from "./selector/validate.ts";
+
+/** How long a release waits for gates to lower their rules, ms: one that is silent is not waited for. */
+const loweredMs = 1_000;
+/** Reports of gates that wait to be looked at. */
+const maxHeld = 100_000;
+
+/** Keeps the gates' rules what the engaged brakes say. Gates help; what they do not know is held by the sweep. */
+export class GateRules {
+  readonly #brakes: Brakes;
+  readonly #engines: EngineRegistry;
+  readonly #catching: Catching;
+  readonly #gates: Gates;
+  readonly #log: Logger;
+  readonly #revisions = new Map<string, bigint>();
+  /** engine → the engine's own ids of workflows that a gate paused and that nobody has looked at since. */
+  readonly #held = new Map<string, Set<string>>();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #off: (() => void) | undefined;
+
+  constructor(brakes: Brakes, engines: EngineRegistry, catching: Catching, gates: Gates, log: Logger) {
+    this.#brakes = brakes;
+    this.#engines = engines;
+    this.#catching = catching;
+    this.#gates = gates;
+    this.#log = log;
+  }
+
+  /** `wake`: called when gates have paused something that no brake may be holding. */
+  start(wake: (engine: string) => void): void {
+    const offChange = this.#brakes.onChange(() => void this.sync());
+    const offHeld = this.#gates.onHeld((engine, ids) => {
+      const strays = ids.filter((id) => this.#brakes.on(formatWorkflowId(engine, id)).length === 0);
+      if (strays.length === 0) return;
+      const held = this.#held.get(engine) ?? new Set();
+      for (const id of strays) if (held.size < maxHeld) held.add(id);
+      this.#held.set(engine, held);
+      wake(engine);
+    });
+    this.#off = () => {
+      offChange();
+      offHeld();
+    };
+    void this.sync();
+  }
+
+  /** The gates as an engine's reconciler needs them. */
+  of(engine: string): GatesOfEngine {
+    return {
+      lowered: async () => {
+        await this.sync();
+        await this.#gates.untilApplied(engine, this.#revision(engine), loweredMs);
+      },
+      takeHeld: () => {
+        const held = [...(this.#held.get(engine) ?? [])];
+        this.#held.delete(engine);
+        return held;
+      },
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#off?.();
+    await this.#running;
+  }
+
+  /** Resolves once the rules of all engines are what the brakes said at the call. Quick changes become one. */
+  async sync(): Promise<void> {
+    if (this.#running) {
+      this.#again = true;
+      return this.#running;
+    }
+    this.#running = this.#rounds().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** Waits until all attached gates hold by the rules as they are now, for `ms` at the most; each gate with its time. */
+  async confirmed(ms: number, signal?: AbortSignal): Promise<Brake["gates"]> {
+    await this.sync();
+    const all = await Promise.all(
+      this.#engines.select().map(({ name }) => this.#gates.untilApplied(name, this.#revision(name), ms, signal)),
+    );
+    return all.flat().map(({ gate, appliedTime }) => ({ gate, ackTime: appliedTime }));
+  }
+
+  #revision(engine: string): bigint {
+    return this.#revisions.get(engine) ?? 0n;
+  }
+
+  async #rounds(): Promise<void> {
+    do {
+      this.#again = false;
+      for (const engine of this.#engines.select()) {
+        try {
+          this.#revisions.set(engine.name, this.#gates.setRules(engine.name, await this.#rulesFor(engine.name)));
+        } catch (error) {
+          this.#log.error({ err: error, engine: engine.name }, "the gates' rules could not be brought up to date");
+        }
+      }
+    } while (this.#again);
+  }
+
+  async #rulesFor(engine: string): Promise<GateRule[]> {
+    const rules: GateRule[] = [];
+    for (const brake of this.#brakes.all()) {
+      if (brake.state !== "ENGAGED") continue;
+      const rule = await this.#ruleFor(engine, brake);
+      if (rule && (rule.matchNew || rule.workflowIds.length > 0)) rules.push(rule);
+    }
+    return rules;
+  }
+
+  async #ruleFor(engine: string, brake: Brake): Promise<GateRule | undefined> {
+    const own = this.#catching.selector(brake).gateRule(engine);
+    if (own === undefined) return undefined;
+    const handlers = await this.#handlers(engine, brake);
+    // While it is being let go in stages it catches nothing new.
+    const catches = brake.release === undefined || brake.release.haltedBecause !== "";
+    const matchNew = catches && (own.matchNew || handlers.length > 0);
+    const ids = new Set(catches ? own.workflowIds : []);
+    for (const hold of this.#brakes.holdsOf(brake.brakeId)) {
+      // What the fields tell needs no id; children and everything else do.
+      if (!holds({ brake, hold }) || (matchNew && hold.caughtThrough === "")) continue;
+      const parsed = parseWorkflowId(hold.workflowId);
+      if (parsed?.engine === engine) ids.add(parsed.id);
+    }
+    return {
+      brakeId: brake.brakeId,
+      workflowIds: [...ids],
+      matchNew,
+      types: own.types,
+      handlers,
+      namePrefix: own.namePrefix,
+    };
+  }
+
+  /** Gates know no labels, but the handlers that carry them: where labels (with types and name) are all that is set. */
+  async #handlers(engine: string, brake: Brake): Promise<string[]> {
+    const selector = fromJson(SelectorSchema, brake.selector);
+    const onlyLabels =
+      selector.labels.length > 0 &&
+      selector.statuses.length === 0 &&
+      selector.workflowIds.length === 0 &&
+      selector.idPrefix === "" &&
+      selector.expression === "" &&
+      !selector.createdAfter &&
+      !selector.createdBefore;
+    if (!onlyLabels) return [];
+    const labels = selector.labels.map(parseLabel).map(({ key, value }) => [key, value] as const);
+    return this.#engines.named(engine).handlersWith(Object.fromEntries(labels));
+  }
+}

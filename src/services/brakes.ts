@@ -1,0 +1,283 @@
+import { create } from "@bufbuild/protobuf";
+import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  ApproveBrakeRequestSchema,
+  ApproveBrakeResponseSchema,
+  type Brakes as BrakesService,
+  EngageBrakeRequestSchema,
+  EngageBrakeResponseSchema,
+  GetBrakeResponseSchema,
+  ListBrakesResponseSchema,
+  type PreviewBrakeResponse,
+  PreviewBrakeResponseSchema,
+  ReleaseBrakeRequestSchema,
+  ReleaseBrakeResponseSchema,
+  type Selector,
+  SelectorSchema,
+} from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
+import { watchBrake } from "../brakes/brake-watch.ts";
+import type { Brakes } from "../brakes/brakes.ts";
+import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
+import type { GateRules } from "../brakes/gate-rules.ts";
+import type { Gates } from "../brakes/gates.ts";
+import { until } from "../brakes/wait.ts";
+import type { Workflows } from "../brakes/workflows.ts";
+import { MissionControlError } from "../errors.ts";
+import type { Policy } from "../policy/policy.ts";
+import { permits, type Roles } from "../policy/roles.ts";
+import type { Brake } from "../store/brake.ts";
+import type { Store } from "../store/store.ts";
+import { callerOf } from "./caller.ts";
+import type { Idempotency } from "./idempotency.ts";
+
+const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
+/** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
+const deadlineMargin = 250;
+/** Timers due within this time of being held are told as at risk, ms; at most so many. */
+const risk = { withinMs: 60 * 60_000, most: 100 } as const;
+
+/** What the Brakes service needs. */
+export interface BrakesServiceDeps {
+  readonly brakes: Brakes;
+  readonly commands: FleetCommands;
+  readonly gates: Gates;
+  readonly gateRules: GateRules;
+  readonly workflows: Workflows;
+  readonly store: Store;
+  readonly idempotency: Idempotency;
+  readonly policy: Policy;
+  readonly roles: Roles;
+}
+
+/** The Brakes service: translate, call, translate. */
+export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof BrakesService> {
+  const { brakes, commands, gates, gateRules, store, idempotency } = deps;
+
+  return {
+    async previewBrake(request, context) {
+      const resolved = await commands.resolve(wanted(request), !request.excludeDescendants, context.signal);
+      return preview(deps, resolved, request, context);
+    },
+
+    engageBrake(request, context) {
+      const { call, principal, entryId } = callerOf(context);
+      const input = { schema: EngageBrakeRequestSchema, message: request };
+      return idempotency.once(call, request.requestId, input, EngageBrakeResponseSchema, async () => {
+        const includeDescendants = !request.excludeDescendants;
+        if (request.validateOnly) {
+          const resolved = await commands.resolve(wanted(request), includeDescendants, context.signal);
+          const plan = await preview(deps, resolved, { ...request, sampleSize: 0 }, context);
+          return create(EngageBrakeResponseSchema, { auditEntryId: entryId, preview: plan });
+        }
+        const brake = await commands.engage({
+          subject: principal.subject,
+          roles: principal.roles,
+          reason: request.reason,
+          entryId,
+          selector: wanted(request),
+          includeDescendants,
+          ticket: request.ticket,
+          emergency: request.emergency,
+          expiresInMs: request.expiresIn && durationMs(request.expiresIn),
+          expectedSetHash: request.expectedSetHash,
+        });
+        call.brakeId = brake.brakeId;
+        await settleEngagement(deps, brake, {
+          waitMs: budget(context, request.wait && durationMs(request.wait)),
+          gateWaitMs: budget(context, request.gateWait ? durationMs(request.gateWait) : defaults.gateWaitMs),
+          signal: context.signal,
+        });
+        return create(EngageBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+      });
+    },
+
+    async getBrake(request) {
+      return create(GetBrakeResponseSchema, { brake: await view(deps, request.brakeId) });
+    },
+
+    async listBrakes(request) {
+      const limit = request.pageSize || defaults.page;
+      const found = await store.listBrakes({
+        states: request.state.map((state) => stateNames[state]).filter((name) => name !== undefined),
+        before: request.pageToken || undefined,
+        limit: limit + 1,
+      });
+      const page = found.slice(0, limit);
+      const views = await Promise.all(page.map((brake) => view(deps, brake.brakeId)));
+      return create(ListBrakesResponseSchema, {
+        brakes: views,
+        nextPageToken: found.length > limit ? (page.at(-1)?.brakeId ?? "") : "",
+      });
+    },
+
+    watchBrake: (request, context) =>
+      watchBrake(brakes, gates, request.brakeId, request.includeWorkflows, context.signal),
+
+    approveBrake(request, context) {
+      const { call, principal, entryId } = callerOf(context);
+      const input = { schema: ApproveBrakeRequestSchema, message: request };
+      return idempotency.once(call, request.requestId, input, ApproveBrakeResponseSchema, async () => {
+        call.brakeId = request.brakeId;
+        const brake = await commands.approve(request.brakeId, {
+          subject: principal.subject,
+          roles: principal.roles,
+          reason: request.reason,
+          entryId,
+        });
+        await settleEngagement(deps, brake, {
+          waitMs: 0,
+          gateWaitMs: budget(context, defaults.gateWaitMs),
+          signal: context.signal,
+        });
+        return create(ApproveBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+      });
+    },
+
+    releaseBrake(request, context) {
+      const { call, principal, entryId } = callerOf(context);
+      const input = { schema: ReleaseBrakeRequestSchema, message: request };
+      return idempotency.once(call, request.requestId, input, ReleaseBrakeResponseSchema, async () => {
+        call.brakeId = request.brakeId;
+        const found = await brakes.find(request.brakeId);
+        if (!found) throw brakeNotFound(request.brakeId);
+        mayRelease(deps.roles, principal.roles, principal.subject, found.brake);
+        const stillHeld = commands.stillHeld(request.brakeId);
+        if (!request.validateOnly) {
+          const { staged } = request;
+          await commands.release(
+            request.brakeId,
+            { subject: principal.subject, roles: principal.roles, reason: request.reason, entryId },
+            staged && {
+              percent: staged.percent,
+              watchMs: staged.watch ? durationMs(staged.watch) : 0,
+              maxFailures: staged.maxFailures,
+            },
+          );
+          await gateRules.sync();
+          const waitMs = budget(context, request.wait && durationMs(request.wait));
+          if (waitMs > 0) {
+            await until(brakes, () => brakes.active(request.brakeId) === undefined, waitMs, context.signal);
+          }
+        }
+        return create(ReleaseBrakeResponseSchema, {
+          brake: await view(deps, request.brakeId),
+          auditEntryId: entryId,
+          stillHeld,
+        });
+      });
+    },
+  };
+}
+
+function wanted(request: { readonly selector?: Selector | undefined }): Selector {
+  return request.selector ?? create(SelectorSchema);
+}
+
+/** No longer than the caller's deadline allows. */
+function budget(context: HandlerContext, ms = 0): number {
+  return Math.max(0, Math.min(ms, (context.timeoutMs() ?? Number.POSITIVE_INFINITY) - deadlineMargin));
+}
+
+/** Waits for the gates' confirmations and for the standstill, and keeps the former with the brake. */
+async function settleEngagement(
+  { brakes, gateRules }: BrakesServiceDeps,
+  brake: Brake,
+  wait: { waitMs: number; gateWaitMs: number; signal: AbortSignal },
+): Promise<void> {
+  if (brake.state !== "ENGAGED") return;
+  const began = performance.now();
+  const gates = await gateRules.confirmed(wait.gateWaitMs).catch(() => []);
+  if (gates.length > 0) {
+    await brakes.exclusively(brake.brakeId, async () => {
+      const current = brakes.active(brake.brakeId);
+      if (!current) return;
+      const silent = gates.filter(({ ackTime }) => ackTime === undefined).map(({ gate }) => gate);
+      const message = `${gates.length - silent.length} of ${gates.length} gates confirmed${silent.length > 0 ? `; silent: ${silent.slice(0, 10).join(", ")}` : ""}`;
+      await brakes.update("brake.gates", { brakes: [{ ...current, gates }] }, { message, reason: brake.reason });
+    });
+  }
+  const left = wait.waitMs - (performance.now() - began);
+  if (left <= 0) return;
+  const done = () => {
+    const all = brakes.holdsOf(brake.brakeId);
+    return all.every((hold) => hold.late || hold.ended || hold.halt.standstillTime !== undefined);
+  };
+  await until(brakes, done, left, wait.signal);
+}
+
+async function view(deps: BrakesServiceDeps, brakeId: string) {
+  const found = await deps.brakes.find(brakeId);
+  if (!found) throw brakeNotFound(brakeId);
+  return brakeViewOf(found.brake, found.holds, deps.gates);
+}
+
+/** One's own brake may be released by who engaged it; anybody's only with the permission for that. */
+function mayRelease(roles: Roles, held: readonly string[], subject: string, brake: Brake): void {
+  if (brake.engagedBy === subject || permits(roles, held, "brakes.release_any")) return;
+  throw new MissionControlError(
+    "ROLE_DENIED",
+    `"${brake.brakeId}" was engaged by ${brake.engagedBy}: releasing somebody else's brake needs the permission brakes.release_any`,
+    { metadata: { brake_id: brake.brakeId, permission: "brakes.release_any" } },
+  );
+}
+
+async function preview(
+  deps: BrakesServiceDeps,
+  resolved: Resolved,
+  request: { sampleSize: number; emergency: boolean; reason: string },
+  context: HandlerContext,
+): Promise<PreviewBrakeResponse> {
+  const { call, principal } = callerOf(context);
+  const { commands, gates, workflows, policy } = deps;
+  const rows = [...resolved.byEngine].flatMap(([engine, matched]) => matched.map((row) => ({ engine, row })));
+  const newest = rows.toSorted((a, b) => b.row.createTime.getTime() - a.row.createTime.getTime());
+  const now = Date.now();
+  const decision = await policy.check(
+    {
+      action: "runtime.brake",
+      principal,
+      workflow: undefined,
+      reason: request.reason || "preview",
+      emergency: request.emergency,
+      time: new Date(now),
+      protocol: call.protocol,
+      source: call.source,
+    },
+    context.signal,
+  );
+  const radius = commands.radius(principal.roles);
+  const result = create(PreviewBrakeResponseSchema, {
+    matched: resolved.count,
+    setHash: resolved.setHash,
+    sample: newest
+      .slice(0, request.sampleSize || defaults.sample)
+      .map(({ engine, row }) => workflows.view(engine.name, row)),
+    engines: [...resolved.byEngine].map(([engine, matched]) => ({
+      engine: engine.name,
+      matched: matched.length,
+      running: matched.filter(({ status }) => status === "running").length,
+      pending: matched.filter(({ status }) => status === "pending").length,
+      paused: matched.filter(({ status }) => status === "paused").length,
+      halt: engine.capabilities.halt,
+      stepInFlight: engine.capabilities.stepInFlight,
+      gates: gates.attached(engine.name).length,
+    })),
+    mayRerun: rows.filter(
+      ({ engine, row }) => row.phase === "backing-off" || engine.capabilities.stepInFlight === "reruns",
+    ).length,
+    needsApproval: commands.needsApproval(principal.roles, resolved.count),
+    policyDenial: decision.allowed ? "" : decision.message,
+    deadlinesAtRisk: rows
+      .filter(({ row }) => row.dueTime !== undefined && row.dueTime.getTime() < now + risk.withinMs)
+      .slice(0, risk.most)
+      .map(({ engine, row }) => ({
+        workflowId: workflows.view(engine.name, row).workflowId,
+        dueTime: timestampFromDate(row.dueTime ?? new Date(now)),
+        what: row.status === "pending" ? "scheduled start" : "retry or timer",
+      })),
+  });
+  if (Number.isFinite(radius)) result.blastRadius = radius;
+  return result;
+}
