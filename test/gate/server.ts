@@ -1,0 +1,101 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { Gate } from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
+import { type AuditEntry, AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import type { GateLimits } from "../../src/brakes/gate-attachment.ts";
+import { Gates } from "../../src/brakes/gates.ts";
+import { createPort } from "../../src/http/port.ts";
+import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
+import { createVerifier } from "../../src/identity/verify.ts";
+import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
+import { createChain } from "../../src/interceptors/chain.ts";
+import { createLedger } from "../../src/ledger/ledger.ts";
+import { createLog } from "../../src/log.ts";
+import { openCedar } from "../../src/policy/cedar.ts";
+import { defaultRoles } from "../../src/policy/roles.ts";
+import { gateService } from "../../src/services/gate.ts";
+import { openSqlite } from "../../src/store/sqlite.ts";
+
+/** The real port, chain, ledger and Gate service over a real hub; the other services only note that they were reached. */
+export interface GateServer {
+  readonly url: string;
+  /** The hub; another one after each start. */
+  readonly gates: Gates;
+  /** RPCs of other services that were reached. */
+  readonly reached: string[];
+  token(roles?: string[], expiresIn?: number): Promise<string>;
+  /** The ledger, the oldest entry first. */
+  entries(): Promise<AuditEntry[]>;
+  /** Stops it as its process would; `start` has it serve again, on the same port. */
+  close(): Promise<void>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startGateServer(limits: Partial<GateLimits> = {}): Promise<GateServer> {
+  const dir = mkdtempSync(join(tmpdir(), "mc-gate-"));
+  const log = createLog("silent");
+  const store = openSqlite(join(dir, "ledger.db"));
+  const ledger = createLedger(store, log);
+  const issuer = await openDevIssuer(dir);
+  const reached: string[] = [];
+  const others = [MissionControl, AuditLog, Brakes];
+  const chain = createChain({
+    services: [Gate, ...others, ReflectionV1, ReflectionV1Alpha],
+    log,
+    ledger,
+    verify: await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) }),
+    roles: defaultRoles,
+    policy: await openCedar(join(import.meta.dirname, "../../policies"), log),
+    resolveTarget: async () => {
+      throw new Error("no workflow is known here");
+    },
+  });
+  let gates = new Gates({ engines: ["restate"], log, limits });
+  const noting = (service: DescService) =>
+    Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
+  const listen = async (port: number) => {
+    gates = new Gates({ engines: ["restate"], log, limits });
+    const opened = await createPort({
+      host: "127.0.0.1",
+      port,
+      routes: (router: ConnectRouter) => {
+        router.service(Gate, gateService(gates));
+        for (const service of others) router.service(service, noting(service) as never);
+      },
+      interceptors: chain.map(({ interceptor }) => interceptor),
+      ready: () => true,
+      onRefused: auditRefusal(ledger),
+      log,
+    });
+    const listening = await opened.listen();
+    return { ...opened, port: listening.port };
+  };
+  let current = await listen(0);
+  const { port } = current;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    get gates() {
+      return gates;
+    },
+    reached,
+    token: (roles = ["gate"], expiresIn = 3600) => issuer.signDevToken({ subject: "worker", roles, expiresIn }),
+    entries: async () => (await store.listEntries({ limit: 1000 })).reverse(),
+    close: () => current.close(200),
+    async start() {
+      current = await listen(port);
+    },
+    async stop() {
+      await current.close(200);
+      await store.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
