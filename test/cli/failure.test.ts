@@ -51,6 +51,23 @@ test("with -o json a failure is google.rpc.Status on stderr", async () => {
   });
 });
 
+test("the brakes that still hold a workflow come with the lines to type about them", async () => {
+  const held = failure(Code.FailedPrecondition, "other brakes still hold it", {
+    reason: "HELD_BY_OTHER_BRAKES",
+    metadata: { brake_ids: "br_2, br_3;reboot" },
+  });
+  const { code, stderr } = await failing(held);
+  expect(code).toBe(5);
+  expect(stderr.split("\n").slice(3)).toEqual([
+    "  To look at what holds it, and to let it go for all that it holds:",
+    "    mctl brake get br_2",
+    '    mctl brake release br_2 --reason "…"',
+    "    mctl brake get 'br_3;reboot'",
+    "    mctl brake release 'br_3;reboot' --reason \"…\"",
+    "",
+  ]);
+});
+
 test("wrong fields are named", async () => {
   const { code, stderr } = await failing(
     failure(Code.InvalidArgument, "1 field is wrong", {

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 
 export interface FakeServer extends AsyncDisposable {
@@ -16,6 +17,7 @@ export interface FakeServer extends AsyncDisposable {
 export async function startFakeServer(
   rpcs: {
     readonly missionControl?: Partial<ServiceImpl<typeof MissionControl>>;
+    readonly brakes?: Partial<ServiceImpl<typeof Brakes>>;
     readonly auditLog?: Partial<ServiceImpl<typeof AuditLog>>;
   },
   port = 0,
@@ -32,6 +34,7 @@ export async function startFakeServer(
       ],
       routes: (router) => {
         router.service(MissionControl, rpcs.missionControl ?? {});
+        router.service(Brakes, rpcs.brakes ?? {});
         router.service(AuditLog, rpcs.auditLog ?? {});
       },
     }),

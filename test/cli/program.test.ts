@@ -1,7 +1,26 @@
 import { expect, test } from "vitest";
 import { mctl } from "./run.ts";
 
-const commands = ["list", "get", "trace", "pause", "resume", "watch", "health", "audit", "audit list", "token"];
+const commands = [
+  "list",
+  "get",
+  "trace",
+  "pause",
+  "resume",
+  "watch",
+  "health",
+  "audit",
+  "audit list",
+  "token",
+  "brake",
+  "brake preview",
+  "brake engage",
+  "brake list",
+  "brake get",
+  "brake watch",
+  "brake approve",
+  "brake release",
+];
 
 test.each(commands)("mctl %s --help has examples and names the global flags", async (command) => {
   const { code, stdout, stderr } = await mctl([...command.split(" "), "--help"]);
@@ -23,6 +42,9 @@ test.each([
   [["list", "--since", "soon"], /must be an age like 1h30m or a time like/],
   [["list", "--label", "owner"], /must be key=value/],
   [["get"], /missing required argument 'workflow-id'/],
+  [["brake"], /Usage: mctl brake/],
+  [["brake", "release", "br_1", "--staged", "0%"], /must be 1% to 100%/],
+  [["brake", "list", "--state", "ON"], /Known: AWAITING_APPROVAL, ENGAGED/],
   [["audit"], /Usage: mctl audit/],
   [[], /Usage: mctl/],
 ])("%j is a usage error with exit code 2", async (args, message) => {

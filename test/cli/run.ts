@@ -23,6 +23,8 @@ export interface Running {
 export interface Options {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** What standard input is; absent: nothing. */
+  readonly input?: string;
 }
 
 /** An empty folder for the test. */
@@ -33,12 +35,13 @@ export function temporaryFolder(): string {
 }
 
 /** Starts the real bin/mctl.js, by default in an empty folder that is also its home, with a UTF-8 environment. */
-export function start(args: readonly string[], { env = {}, cwd = temporaryFolder() }: Options = {}): Running {
+export function start(args: readonly string[], { env = {}, cwd = temporaryFolder(), input }: Options = {}): Running {
   const child = spawn(process.execPath, [bin, ...args], {
     cwd,
     env: { PATH: process.env.PATH, HOME: cwd, LANG: "C.UTF-8", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
+  child.stdin.end(input);
   onTestFinished(() => void child.kill("SIGKILL"));
   let stdout = "";
   let stderr = "";
