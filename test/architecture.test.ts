@@ -67,6 +67,19 @@ test("the contract of an engine has no method that could change a workflow", () 
   const contract = text.slice(text.indexOf("export interface Engine {"), text.indexOf("/** What an engine can do."));
   const methods = [...contract.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name);
   expect(methods.sort()).toEqual(
-    ["changedSince", "count", "get", "hold", "isId", "list", "observe", "probe", "release", "trace"].sort(),
+    [
+      "changedSince",
+      "count",
+      "get",
+      "handlersWith",
+      "hold",
+      "isId",
+      "list",
+      "observe",
+      "open",
+      "probe",
+      "release",
+      "trace",
+    ].sort(),
   );
 });

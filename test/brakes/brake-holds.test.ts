@@ -426,6 +426,7 @@ test("every control call has its durable intent before its brake, and its outcom
     `${Phase.OUTCOME} runtime.pause`,
     `${Phase.INTENT} runtime.resume`,
     "brake.released",
+    "brake.letting-go",
     "brake.settled",
     `${Phase.OUTCOME} runtime.resume`,
   ]);

@@ -1,46 +1,27 @@
-import type { Observation } from "../../src/engines/engine.ts";
-import type { Brake, Halt } from "../../src/store/brake.ts";
+import type { Observation, ObservedStep } from "../../src/engines/engine.ts";
+import type { Brake, Halt, Held, Hold } from "../../src/store/brake.ts";
+import { brake, hold } from "../store/entry.ts";
 
-const halt: Halt = {
-  foundPaused: false,
-  acceptTime: undefined,
-  standstillTime: undefined,
-  pausePending: true,
-  stepsInFlight: [],
-  stepsStartedBefore: 0,
-  stepsStartedAfterAccept: undefined,
-  stepsStartedAtRelease: undefined,
-  settled: false,
-};
-
-/** A brake that was engaged a second ago, and what a test says about it. */
-export function aBrake(about: Partial<Omit<Brake, "halt">> & { halt?: Partial<Halt> } = {}): Brake {
+/** A hold that was asked for at 1000 ms by a brake, and what a test says about them. */
+export function held(about: { brake?: Partial<Brake>; hold?: Partial<Hold>; halt?: Partial<Halt> } = {}): Held {
+  const given = hold({ catchTime: 1_000, ...about.hold });
   return {
-    brakeId: "br_1",
-    workflowId: "restate:inv_1",
-    state: "ENGAGED",
-    reason: "looks wrong",
-    emergency: false,
-    engagedBy: "alice",
-    engageTime: 1_000,
-    expireTime: undefined,
-    engageEntryId: "ae_1",
-    release: undefined,
-    ...about,
-    halt: { ...halt, ...about.halt },
+    brake: brake({ createTime: 1_000, engageTime: 1_000, ...about.brake }),
+    hold: { ...given, halt: { ...given.halt, requestTime: 1_000, ...about.halt } },
   };
 }
 
 /** What an engine showed of a workflow that runs and is between two steps, and what a test says about it. */
 export function seen(about: Partial<Observation> = {}): Observation {
+  return { status: "running", phase: "running", steps: [], ...about };
+}
+
+/** A step from one moment to another; without an end it is in flight, or was cut off. */
+export function step(name: string, start: number, end?: number): ObservedStep {
   return {
-    status: "running",
-    phase: "running",
-    inFlight: [],
-    stepsStarted: 0,
-    stepTimes: [],
-    currentStep: "",
-    completedSteps: 0,
-    ...about,
+    name,
+    startTime: new Date(start),
+    endTime: end === undefined ? undefined : new Date(end),
+    succeeded: end !== undefined,
   };
 }

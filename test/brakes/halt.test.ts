@@ -1,80 +1,82 @@
 import { expect, test } from "vitest";
-import { afterRelease, beginHalt, drifted, released, standstill } from "../../src/brakes/halt.ts";
-import { aBrake, seen } from "./brake.ts";
+import { afterRelease, beginHalt, drifted, haltedSteps, released, standstill } from "../../src/brakes/halt.ts";
+import { held, seen, step } from "./brake.ts";
 
-const step = (index: number, name: string, at = 500) => ({ index, name, startTime: new Date(at) });
+const halt = (about: Parameters<typeof held>[0] = {}) => held(about).hold.halt;
+const paused = seen({ status: "paused", phase: "paused" });
 
 test("a pause that is there before the first brake is somebody else's", () => {
-  expect(beginHalt(seen({ status: "paused" }), []).foundPaused).toBe(true);
+  expect(beginHalt("paused", [], 1_000).foundPaused).toBe(true);
 });
 
 test("a pause that a brake of ours made is not somebody else's for the next brake", () => {
-  expect(beginHalt(seen({ status: "paused" }), [aBrake()]).foundPaused).toBe(false);
+  expect(beginHalt("paused", [held()], 1_000).foundPaused).toBe(false);
 });
 
 test("a pause that the brakes before found is still somebody else's for the next brake", () => {
-  expect(beginHalt(seen({ status: "paused" }), [aBrake({ halt: { foundPaused: true } })]).foundPaused).toBe(true);
+  expect(beginHalt("paused", [held({ halt: { foundPaused: true } })], 1_000).foundPaused).toBe(true);
 });
 
 test("the receipt tells which steps in flight finished and which run again", () => {
-  const begun = beginHalt(seen({ inFlight: [step(1, "a"), step(2, "b")], stepsStarted: 2 }), []);
-  const stood = standstill(aBrake({ halt: begun }), seen({ status: "paused", inFlight: [step(2, "b")] }), 3_000);
-  expect(stood.stepsInFlight.map(({ name, outcome }) => [name, outcome])).toEqual([
+  const steps = [step("done before", 100, 900), step("a", 500, 1_200), step("b", 600)];
+  expect(haltedSteps(halt(), seen({ steps })).inFlight.map(({ name, outcome }) => [name, outcome])).toEqual([
     ["a", "finished"],
     ["b", "reruns"],
   ]);
 });
 
-test("a step that began after the engagement and was cut off is in the receipt", () => {
-  const stood = standstill(aBrake(), seen({ status: "paused", inFlight: [step(7, "late")] }), 3_000);
-  expect(stood.stepsInFlight).toMatchObject([{ name: "late", outcome: "reruns" }]);
+test("a step that began after the request and was cut off is in the receipt", () => {
+  const { inFlight } = haltedSteps(halt(), seen({ steps: [step("late", 1_100)] }));
+  expect(inFlight).toMatchObject([{ name: "late", outcome: "reruns" }]);
 });
 
 test("steps that started after the engine accepted are counted from its journal", () => {
-  const times = [900, 1_400, 1_600].map((at) => new Date(at));
-  const accepted = aBrake({ halt: { acceptTime: 1_500 } });
-  expect(standstill(accepted, seen({ status: "paused", stepTimes: times }), 3_000).stepsStartedAfterAccept).toBe(1);
+  const steps = [step("a", 900, 950), step("b", 1_400, 1_450), step("c", 1_600, 1_650)];
+  expect(haltedSteps(halt({ halt: { acceptTime: 1_500 } }), seen({ steps })).startedAfterAccept).toBe(1);
 });
 
-test("where the acceptance was not noted, steps are counted from the engagement, never fewer", () => {
-  const times = [900, 1_400, 1_600].map((at) => new Date(at));
-  expect(standstill(aBrake(), seen({ status: "paused", stepTimes: times }), 3_000).stepsStartedAfterAccept).toBe(2);
+test("where the acceptance was not noted, steps are counted from the request, never fewer", () => {
+  const steps = [step("a", 900, 950), step("b", 1_400, 1_450), step("c", 1_600, 1_650)];
+  expect(haltedSteps(halt(), seen({ steps })).startedAfterAccept).toBe(2);
 });
 
-test("after a drift the pause is ours to lift, whoever had paused it before", () => {
-  const halt = drifted(aBrake({ halt: { foundPaused: true, standstillTime: 2_000 } }).halt);
-  expect(halt).toMatchObject({ foundPaused: false, standstillTime: undefined, pausePending: true });
+test("after a drift the pause is ours to lift, whoever had paused it before, and the halt begins anew", () => {
+  const before = halt({ halt: { foundPaused: true, standstillTime: 2_000, acceptTime: 1_500 } });
+  expect(drifted(before, 5_000)).toMatchObject({
+    foundPaused: false,
+    requestTime: 5_000,
+    acceptTime: undefined,
+    standstillTime: undefined,
+    pausePending: true,
+  });
 });
 
 test("released while it stands paused: the pause is lifted", () => {
-  const halt = released(
-    aBrake({ halt: { standstillTime: 2_000, pausePending: false } }).halt,
-    seen({ status: "paused" }),
-  );
-  expect(afterRelease(halt, "paused", seen({ status: "paused" }), 0)).toBe("release");
-  expect(afterRelease(halt, "running", seen(), 0)).toBe("settle");
+  const after = released(standstill(halt(), 2_000), "paused", 3_000);
+  expect(afterRelease(after, paused, 3_000)).toBe("release");
+  expect(afterRelease(after, seen(), 3_000)).toBe("settle");
 });
 
 test("released while a step is in flight: watched until the pause that was asked for has come true", () => {
-  const running = seen({ inFlight: [step(1, "long")], stepsStarted: 1 });
-  const halt = released(aBrake().halt, running);
-  expect(afterRelease(halt, "running", running, 60_000)).toBe("watch");
-  expect(afterRelease(halt, "paused", seen({ status: "paused" }), 60_000)).toBe("release");
-  expect(afterRelease(halt, "running", seen({ inFlight: [step(2, "next")], stepsStarted: 2 }), 60_000)).toBe("settle");
+  const long = step("long", 500);
+  const after = released(halt(), "running", 3_000);
+  expect(afterRelease(after, seen({ steps: [long] }), 60_000)).toBe("watch");
+  expect(afterRelease(after, paused, 60_000)).toBe("release");
+  expect(afterRelease(after, seen({ steps: [long, step("next", 3_500)] }), 60_000)).toBe("settle");
 });
 
 test("released with no step in flight: watched for a moment, then free", () => {
-  const halt = released(aBrake().halt, seen());
-  expect(afterRelease(halt, "running", seen(), 100)).toBe("watch");
-  expect(afterRelease(halt, "running", seen(), 60_000)).toBe("settle");
+  const after = released(halt(), "running", 3_000);
+  expect(afterRelease(after, seen(), 3_100)).toBe("watch");
+  expect(afterRelease(after, seen(), 60_000)).toBe("settle");
 });
 
 test("somebody else's pause is left alone on release", () => {
-  const halt = released(aBrake({ halt: { foundPaused: true } }).halt, seen({ status: "paused" }));
-  expect(afterRelease(halt, "paused", seen({ status: "paused" }), 0)).toBe("settle");
+  const after = released(halt({ halt: { foundPaused: true } }), "paused", 3_000);
+  expect(afterRelease(after, paused, 3_000)).toBe("settle");
 });
 
 test("a pause found that was gone at release is ours if it comes back", () => {
-  const halt = released(aBrake({ halt: { foundPaused: true } }).halt, seen());
-  expect(afterRelease(halt, "paused", seen({ status: "paused" }), 0)).toBe("release");
+  const after = released(halt({ halt: { foundPaused: true } }), "running", 3_000);
+  expect(afterRelease(after, paused, 3_000)).toBe("release");
 });

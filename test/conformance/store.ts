@@ -2,7 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Store } from "../../src/store/store.ts";
-import { brake, entry } from "../store/entry.ts";
+import { brake, entry, hold, settled } from "../store/entry.ts";
 
 /** What every store has to pass. `open` opens the same database each time within one test, a fresh one for each test. */
 export function storeConformance(
@@ -138,26 +138,68 @@ export function storeConformance(
       expect((await store.openIntents()).map((e) => e.entryId)).toEqual([intents[0]?.entryId, intents[2]?.entryId]);
     });
 
-    it("keeps a brake active until it is released and its workflow is settled", async () => {
-      const [one, two] = [brake(), brake({ brakeId: "br_2", workflowId: "restate:inv_2" })];
-      await store.commit({ entries: [entry()], brakes: [one, two] });
-      const release = { by: "bob", reason: "fixed", time: 1, entryId: "ae_9" };
-      const released = { ...one, state: "RELEASED" as const, release };
-      await store.commit({ entries: [], brakes: [released] });
+    it("keeps a brake active until it is released and all that it held is settled", async () => {
+      const [one, two] = [brake(), brake({ brakeId: "br_2" })];
+      const [first, second] = [hold(), hold({ workflowId: "restate:inv_2", order: 1 })];
+      await store.commit({ entries: [entry()], brakes: [one, two], holds: [first, second] });
+      const released = { ...one, state: "RELEASED" as const };
+      await store.commit({ entries: [], brakes: [released], holds: [settled(first)] });
       expect(await store.activeBrakes()).toEqual([released, two]);
-      const settled = { ...released, halt: { ...one.halt, settled: true } };
-      await store.commit({ entries: [], brakes: [settled] });
+      await store.commit({ entries: [], holds: [settled(second)] });
       expect(await store.activeBrakes()).toEqual([two]);
-      const ended = { ...two, halt: { ...two.halt, settled: true } };
-      await store.commit({ entries: [], brakes: [ended] });
-      expect(await store.activeBrakes()).toEqual([ended]);
+      expect(await store.brake("br_1")).toEqual(released);
+      expect(await store.brake("br_9")).toBeUndefined();
     });
 
-    it("knows all brakes of a workflow, the oldest first", async () => {
+    it("keeps a brake active that waits for its approval", async () => {
+      await store.commit({ entries: [], brakes: [brake({ state: "AWAITING_APPROVAL" })] });
+      expect(await store.activeBrakes()).toHaveLength(1);
+    });
+
+    it("knows the holds of a brake in the order of their catch, and replaces them", async () => {
+      const holds = ["inv_3", "inv_1", "inv_2"].map((id, order) => hold({ workflowId: `restate:${id}`, order }));
+      await store.commit({ entries: [], brakes: [brake()], holds });
+      const ended = settled({ ...(holds[1] ?? hold()), ended: true });
+      await store.commit({ entries: [], holds: [ended] });
+      expect(await store.holdsOf("br_1")).toEqual([holds[0], ended, holds[2]]);
+      expect(await store.holdsOf("br_9")).toEqual([]);
+    });
+
+    it("knows all holds of a workflow with their brakes, the oldest first", async () => {
       const brakes = ["br_3", "br_1", "br_2"].map((brakeId) => brake({ brakeId, state: "RELEASED" }));
-      await store.commit({ entries: [], brakes: [...brakes, brake({ brakeId: "br_4", workflowId: "restate:inv_2" })] });
-      expect((await store.brakesOf("restate:inv_1")).map((b) => b.brakeId)).toEqual(["br_3", "br_1", "br_2"]);
-      expect(await store.brakesOf("restate:inv_9")).toEqual([]);
+      const holds = brakes.map(({ brakeId }) => hold({ brakeId }));
+      await store.commit({
+        entries: [],
+        brakes,
+        holds: [...holds, hold({ brakeId: "br_1", workflowId: "restate:inv_2" })],
+      });
+      const held = await store.heldOf("restate:inv_1");
+      expect(held.map((one) => [one.brake.brakeId, one.hold.brakeId])).toEqual([
+        ["br_3", "br_3"],
+        ["br_1", "br_1"],
+        ["br_2", "br_2"],
+      ]);
+      expect(await store.heldOf("restate:inv_9")).toEqual([]);
+    });
+
+    it("lists brakes, the newest first, by state and in pages", async () => {
+      const brakes = ["br_1", "br_2", "br_3"].map((brakeId) => brake({ brakeId }));
+      await store.commit({ entries: [], brakes });
+      await store.commit({ entries: [], brakes: [brake({ brakeId: "br_2", state: "EXPIRED" })] });
+      const ids = async (query: Parameters<Store["listBrakes"]>[0]) =>
+        (await store.listBrakes(query)).map(({ brakeId }) => brakeId);
+      expect(await ids({ limit: 2 })).toEqual(["br_3", "br_2"]);
+      expect(await ids({ limit: 2, before: "br_2" })).toEqual(["br_1"]);
+      expect(await ids({ limit: 9, states: ["EXPIRED"] })).toEqual(["br_2"]);
+    });
+
+    it("knows which brake an intent took effect on", async () => {
+      const intent = entry({ phase: AuditEntry_Phase.INTENT });
+      const effect = entry({ phase: AuditEntry_Phase.SYSTEM, intentEntryId: intent.entryId, brakeId: "br_1" });
+      await store.commit({ entries: [intent] });
+      expect(await store.brakeOfIntent(intent.entryId)).toBeUndefined();
+      await store.commit({ entries: [effect], brakes: [brake()] });
+      expect(await store.brakeOfIntent(intent.entryId)).toEqual(brake());
     });
 
     it("gives the first answer to a request again", async () => {

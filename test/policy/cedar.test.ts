@@ -64,7 +64,7 @@ describe("the shipped policies", () => {
         allowed: false,
         failed: false,
         policyIds: ["control-needs-a-reason"],
-        message: "say why: pausing and resuming need a reason",
+        message: "say why: braking and releasing need a reason",
       });
     }
   });
