@@ -113,12 +113,14 @@ export class Link {
       const assembly = new Assembly();
       for await (const response of responses) {
         watchdog.expect(limits.silenceMs);
-        if (!response.unchanged) {
-          const rules = assembly.add(response);
-          if (rules === undefined) continue;
-          outbox.applied(rules.revision, this.#options.apply(rules));
-          attached();
-        } else outbox.applied(response.revision, 0);
+        if (response.unchanged) {
+          outbox.stillApplied(response.revision);
+          continue;
+        }
+        const rules = assembly.add(response);
+        if (rules === undefined) continue;
+        outbox.applied(rules.revision, this.#options.apply(rules));
+        attached();
       }
       return new Error("the server has ended the stream");
     } catch (error) {

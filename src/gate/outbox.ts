@@ -16,19 +16,25 @@ export class Outbox {
   readonly #held: HeldWorkflows;
   #applied: { readonly revision: bigint; readonly stepsInFlight: number } | undefined;
   #gathering: NodeJS.Timeout | undefined;
-  #reportDue: boolean;
+  /** What was held while there was no connection is due at once, but behind the first confirmation: before, it held still. */
+  #reportDue = true;
+  #confirmed = false;
   #closed = false;
   #ring = () => {};
 
   constructor(held: HeldWorkflows) {
     this.#held = held;
-    // What was held while there was no connection.
-    this.#reportDue = !held.isEmpty;
   }
 
   /** Confirms a set. One that has not been confirmed yet is passed over. */
   applied(revision: bigint, stepsInFlight: number): void {
     this.#applied = { revision, stepsInFlight };
+    this.#ring();
+  }
+
+  /** Confirms a set once more, unless its confirmation is still to be sent. */
+  stillApplied(revision: bigint): void {
+    this.#applied ??= { revision, stepsInFlight: 0 };
     this.#ring();
   }
 
@@ -55,13 +61,14 @@ export class Outbox {
       if (this.#applied !== undefined) {
         const value = create(AppliedSchema, this.#applied);
         this.#applied = undefined;
+        this.#confirmed = true;
         yield create(AttachRequestSchema, { message: { case: "applied", value } });
-      } else if (this.#reportDue && !this.#held.isEmpty) {
+      } else if (this.#confirmed && this.#reportDue && !this.#held.isEmpty) {
         yield create(AttachRequestSchema, { message: { case: "held", value: this.#held.take(perReport) } });
       } else if (this.#closed) {
         return;
       } else {
-        this.#reportDue = false;
+        if (this.#confirmed) this.#reportDue = false;
         const { promise, resolve } = Promise.withResolvers<void>();
         this.#ring = resolve;
         await promise;

@@ -20,13 +20,13 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-const hello: Said = {
-  case: "hello",
+const hello = {
+  case: "hello" as const,
   value: { gate: "g", engine: "restate", instance: "5c6ff0be-3b2c-4b68-93d3-0f2b1a9a6e11" },
 };
 
 /** A gate by hand: says what it is told to, one after the other. */
-async function open(token: string, instance = "5c6ff0be-3b2c-4b68-93d3-0f2b1a9a6e11") {
+async function open(token: string) {
   const queue: Said[] = [];
   let ring = () => {};
   let over = false;
@@ -44,7 +44,6 @@ async function open(token: string, instance = "5c6ff0be-3b2c-4b68-93d3-0f2b1a9a6
   const client = createClient(Gate, createGrpcTransport({ baseUrl: server.url }));
   const answers = client.attach(messages(), { headers: { authorization: `Bearer ${token}` } })[Symbol.asyncIterator]();
   return {
-    hello: { ...hello, value: { ...hello.value, instance } } as Said,
     say: (message: Said) => {
       queue.push(message);
       ring();
