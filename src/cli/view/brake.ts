@@ -106,7 +106,7 @@ export function renderBrake(brake: Brake, terminal: Terminal): string {
 
 function describeApproval(approval: Approval, state: State): string {
   const { matched, tolerance, approvedBy, approveTime, approveBy } = approval;
-  const bound = `asked for ${count(matched, "workflow")}, ${tolerance} more or fewer allowed`;
+  const bound = `asked for ${count(matched, "workflow")}, of which ${tolerance} may have come or gone`;
   if (approvedBy !== "") return `by ${approvedBy}${approveTime ? `, ${dateTime(approveTime)}` : ""}; ${bound}`;
   if (state === State.AWAITING_APPROVAL) return `awaited from a second person; ${bound}`;
   if (state === State.ENGAGED && approveBy) {

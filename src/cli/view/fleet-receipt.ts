@@ -47,7 +47,7 @@ function describeMatched(receipt: FleetReceipt): string {
   const of = [
     `${standing} standing`,
     ...(halting > 0 ? [`${halting} still halting`] : []),
-    ...(pending > 0 ? [`${pending} pending, halted the moment they begin`] : []),
+    ...(pending > 0 ? [`${pending} pending (not begun, or the engine was not asked yet)`] : []),
     ...(ended > 0 ? [`${ended} ended`] : []),
   ];
   const caught = [

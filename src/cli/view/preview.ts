@@ -6,13 +6,13 @@ import { dateTime } from "./time.ts";
 import { workflowColumns } from "./workflow.ts";
 
 /** What a brake would do: how many it would hold where and how, who has to approve, and what comes of it. */
-export function renderPreview(preview: PreviewBrakeResponse, terminal: Terminal): string {
+export function renderPreview(preview: PreviewBrakeResponse, emergency: boolean, terminal: Terminal): string {
   const { engines, sample, deadlinesAtRisk } = preview;
   const section = <Row>(title: string, columns: readonly Column<Row>[], rows: readonly Row[]) =>
     rows.length === 0 ? "" : `\n${terminal.paint(title, "bold")}\n${renderTable(columns, rows, terminal)}`;
   return [
     `Would hold ${terminal.paint(count(preview.matched, "workflow"), "bold")} now, and what matches later.\n`,
-    renderFields(consequences(preview)),
+    renderFields(consequences(preview, emergency)),
     section("By engine", engineColumns, engines),
     section(`Some of them, the newest ${sample.length}`, workflowColumns, sample),
     section(
@@ -26,25 +26,28 @@ export function renderPreview(preview: PreviewBrakeResponse, terminal: Terminal)
 /** What a brake would do, in a few lines: what one has to know before saying yes. */
 export function renderQuestion(preview: PreviewBrakeResponse, emergency: boolean, terminal: Terminal): string {
   const now = `${terminal.paint(count(preview.matched, "workflow"), "bold")} now`;
-  const what = preview.needsApproval
-    ? `This would hold ${now}, and nothing before a second person has approved it.`
-    : `This holds ${now}, and what matches later, until it is released.`;
-  const loud = emergency ? " It is an EMERGENCY: above your limit it has to be approved afterwards." : "";
-  return `${what}${loud}\n${renderFields([
+  const what =
+    preview.needsApproval && !emergency
+      ? `This would hold ${now}, and nothing before a second person has approved it.`
+      : `This holds ${now}, and what matches later, until it is released.`;
+  return `${what}\n${renderFields([
     ...preview.engines.map((engine) => ["engine", describeEngine(engine)] as const),
-    ...consequences(preview),
+    ...consequences(preview, emergency),
   ])}`;
 }
 
-function consequences(preview: PreviewBrakeResponse): [label: string, value: string | undefined][] {
+function consequences(preview: PreviewBrakeResponse, emergency: boolean): [label: string, value: string | undefined][] {
   const { mayRerun, needsApproval, blastRadius, policyDenial, deadlinesAtRisk } = preview;
   const limit = blastRadius === undefined ? "you have no limit" : `your limit: ${count(blastRadius, "workflow")}`;
+  const approval = !needsApproval
+    ? "none needed"
+    : `NEEDED from a second person${emergency ? " AFTERWARDS: it is an emergency and holds at once" : ""}`;
   return [
     [
       "may re-run",
       mayRerun === 0 ? "no step is known to" : `${count(mayRerun, "workflow")} may RUN A STEP AGAIN on resume`,
     ],
-    ["approval", needsApproval ? `NEEDED from a second person (${limit})` : `none needed beforehand (${limit})`],
+    ["approval", `${approval} (${limit})`],
     ["policy", policyDenial === "" ? "permits it" : `WOULD DENY IT: ${policyDenial}`],
     ["deadlines", deadlinesAtRisk.length === 0 ? undefined : `${count(deadlinesAtRisk.length, "timer")} due soon`],
   ];

@@ -129,7 +129,7 @@ async function engage(session: Session, request: EngageBrakeRequest, waitMs: num
     if (json) writeJson(terminal, EngageBrakeResponseSchema, answer);
     else {
       terminal.write("Nothing was done; it would be allowed.\n");
-      if (answer.preview) terminal.write(renderPreview(answer.preview, terminal));
+      if (answer.preview) terminal.write(renderPreview(answer.preview, request.emergency, terminal));
     }
     return exitCodes.ok;
   }

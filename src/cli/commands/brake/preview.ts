@@ -48,7 +48,7 @@ export function previewBrake(brake: Command, host: Host): void {
           writeJson(terminal, PreviewBrakeResponseSchema, preview);
           return undefined;
         }
-        terminal.write(renderPreview(preview, terminal));
+        terminal.write(renderPreview(preview, flags.emergency ?? false, terminal));
         const again = flags.workflowsFrom === "-" ? ", with the same list on standard input" : "";
         terminal.write(`\nTo hold these, and refuse if others match by then${again}:\n`);
         terminal.write(`  ${engageLine(flags, preview.setHash)}\n`);

@@ -7,6 +7,7 @@ import {
   type ReleaseBrakeRequest,
   ReleaseBrakeRequestSchema,
   ReleaseBrakeResponseSchema,
+  Brake_State as State,
 } from "../../../../gen/missioncontrol/v1/brakes_pb.ts";
 import { brakeLine, commandLine } from "../../command-line.ts";
 import { formatDuration } from "../../duration.ts";
@@ -14,8 +15,7 @@ import { CliFailure, type ExitCode, exitCodes, usageFailure } from "../../failur
 import { type Ending, followBrake } from "../../follow-brake.ts";
 import { durationMs, examples, protoDuration } from "../../options.ts";
 import { type Flags, type Host, type Session, withSession } from "../../session.ts";
-import { renderBrake, renderStillHeld } from "../../view/brake.ts";
-import { isReleasing } from "../../view/brake-progress.ts";
+import { count, renderBrake, renderStillHeld } from "../../view/brake.ts";
 import { writeJson } from "../../view/json.ts";
 import { control, requiredReason } from "../control.ts";
 import { brakeOf } from "./answer.ts";
@@ -107,8 +107,9 @@ async function release(session: Session, request: ReleaseBrakeRequest, waitMs: n
   return exitCodes.ok;
 }
 
-function allLetGo(brake: Brake): boolean {
-  return isReleasing(brake) && brake.release?.remaining === 0;
+/** In stages it is over only when the last one has been watched too: until then the rest may be held again. */
+function allLetGo({ state, release }: Brake): boolean {
+  return (state === State.RELEASED || state === State.EXPIRED) && release?.remaining === 0;
 }
 
 /** What made a staged release hold the rest again; undefined where nothing did. */
@@ -125,8 +126,8 @@ function checkReleased(brake: Brake, ending: Ending, waitMs: number): void {
     throw new CliFailure(
       exitCodes.failedPrecondition,
       Code.FailedPrecondition,
-      `HELD AGAIN after ${released} of ${released + remaining}: ${because}\n` +
-        `  ${remaining} workflows are held as before. To let them go all the same:\n  ${brakeLine("release", brakeId)}`,
+      `HELD AGAIN: ${because}\n` +
+        `  ${count(remaining, "workflow")} held as before. To let them go all the same:\n  ${brakeLine("release", brakeId)}`,
     );
   }
   const missed = `${released} of ${released + remaining} workflows were let go within ${formatDuration(waitMs)}`;

@@ -254,6 +254,16 @@ test("on a terminal it asks with the count, and yes engages with a bar", async (
   expect(stdout).toMatch(/^ENGAGED {2}br_1$/m);
 });
 
+test("where a second person has to approve it, the question says so, and for an emergency that it holds before", async () => {
+  const rpcs = { previewBrake: () => ({ matched: 12, needsApproval: true, blastRadius: 5 }) };
+  const { stderr } = await onScreen("n\n", [], rpcs);
+  expect(stderr).toMatch(/^This would hold 12 workflows now, and nothing before a second person has approved it\.$/m);
+  expect(stderr).toMatch(/^approval +NEEDED from a second person \(your limit: 5 workflows\)$/m);
+  const emergency = await onScreen("n\n", ["--emergency"], rpcs);
+  expect(emergency.stderr).toMatch(/^This holds 12 workflows now/m);
+  expect(emergency.stderr).toMatch(/^approval +NEEDED from a second person AFTERWARDS/m);
+});
+
 test.each([["n\n"], ["\n"], [undefined], ["yesterday\n"]])("the answer %j does nothing", async (typed) => {
   const { code, stdout, stderr, requests } = await onScreen(typed);
   expect({ code, stdout, requests }).toEqual({ code: 1, stdout: "", requests: [] });

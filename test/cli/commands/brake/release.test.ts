@@ -10,13 +10,13 @@ import { allStanding, brake, requestMs } from "../../brake.ts";
 import { startFakeServer } from "../../fake-server.ts";
 import { mctl } from "../../run.ts";
 
-type Step = Pick<Release, "released" | "remaining"> & { haltedBecause?: string };
+type Step = Pick<Release, "released" | "remaining"> & { haltedBecause?: string; watched?: boolean };
 
 async function release(args: string[], steps: Step[] = []) {
   const requests: ReleaseBrakeRequest[] = [];
-  const released = (step: Step) =>
+  const released = ({ watched, ...step }: Step) =>
     brake({
-      state: step.haltedBecause ? State.ENGAGED : State.RELEASED,
+      state: step.haltedBecause || watched ? State.ENGAGED : State.RELEASED,
       receipt: allStanding,
       release: { releasedBy: "bob", reason: "fixed", staged: { percent: 25 }, ...step },
     });
@@ -64,6 +64,16 @@ test("stages reach the server, with 30 s and no failure by default", async () =>
   expect(more.stdout).toMatch(/^Nothing was done; it would be allowed\.\n/);
 });
 
+test("in stages --wait does not end before the last one was watched: it may be held again", async () => {
+  const steps = [
+    { released: 12, remaining: 0, watched: true },
+    { released: 0, remaining: 12, haltedBecause: "1 of 12 failed" },
+  ];
+  const { code, stderr } = await release(["--reason", "fixed", "--staged", "25%", "--wait"], steps);
+  expect(code).toBe(5);
+  expect(stderr).toMatch(/^ENGAGED {2}12\/12 released, 0 remaining, stage 4 of 4\n/);
+});
+
 test("--wait shows how many were let go, in which stage, until all were", async () => {
   const steps = [
     { released: 3, remaining: 9 },
@@ -83,7 +93,7 @@ test("a release that held the rest again says so loudly, with exit code 5", asyn
   expect(code).toBe(5);
   expect(stdout).toContain("HELD AGAIN by itself: 1 of 3 failed within 30s");
   expect(stderr).toMatch(
-    /^HELD AGAIN: 1 of 3 failed within 30s\nmctl: HELD AGAIN after 3 of 12: 1 of 3 failed within 30s\n {2}9 workflows are held as before\..*\n {2}mctl brake release br_1 --reason "…"\n$/m,
+    /^HELD AGAIN: 1 of 3 failed within 30s\nmctl: HELD AGAIN: 1 of 3 failed within 30s\n {2}9 workflows held as before\..*\n {2}mctl brake release br_1 --reason "…"\n$/m,
   );
 });
 
