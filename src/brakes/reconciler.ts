@@ -9,10 +9,8 @@ import { afterRelease, drifted, haltedSteps, holds, released, settled, standstil
 
 /** Times in ms. */
 const pace = {
-  /** While something that should stand does not, or something that should move does not. */
-  closing: 50,
-  /** While all that is held stands: somebody may let it go elsewhere, or new ones may start. */
-  watching: 100,
+  /** Between two rounds while there is anything to hold or to let go: new ones may start at any moment. */
+  round: 50,
   /** Ask an engine again to hold what it accepted to hold: it may have restarted and forgotten. */
   askAgain: 150,
   /** Between two looks at everything that stands, for what has ended meanwhile. */
@@ -107,18 +105,18 @@ export class Reconciler {
       let pauseMs: number | undefined;
       const began = performance.now();
       try {
-        pauseMs = await this.#round();
+        const busy = await this.#round();
         this.#roundMs = Math.round(performance.now() - began);
         this.#roundTime = new Date();
         this.#fault = undefined;
         failures = 0;
         // A round over very many leaves the engine as much time as it took.
-        if (pauseMs !== undefined) pauseMs = Math.max(pauseMs, this.#roundMs);
+        if (busy) pauseMs = Math.max(pace.round, this.#roundMs);
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         if (!this.#fault) this.#log.error({ err: error, engine: this.#engine.name }, "reconciler: round failed");
         this.#fault = { since: this.#fault?.since ?? new Date(), message };
-        pauseMs = Math.min(pace.closing * 2 ** failures++, pace.maxBackOff);
+        pauseMs = Math.min(pace.round * 2 ** failures++, pace.maxBackOff);
       }
       if (this.#stop.signal.aborted) return;
       // Nothing to do: sleep until a brake changes. Otherwise a change cuts the pause short.
@@ -127,24 +125,24 @@ export class Reconciler {
     }
   }
 
-  /** One round over everything; returns the pause until the next, undefined where there is nothing to watch. */
-  async #round(): Promise<number | undefined> {
+  /** One round over everything; false where there is nothing to hold and nothing to let go. */
+  async #round(): Promise<boolean> {
     await this.#liftStrays();
     const standing = this.#catching.standing();
     const mine = this.#mine();
     if (standing.length === 0 && mine.size === 0) {
       this.#asked.clear();
-      return undefined;
+      return false;
     }
     const moving = await this.#moving(standing, mine);
-    const caught = await this.#catch(standing, moving);
+    await this.#catch(standing, moving);
     const toHold = moving.filter(({ id }) => this.#on(id).some(holds)).map(({ id }) => id);
     await this.#noteDrift(toHold, moving);
     await this.#hold(toHold);
-    const restless = await this.#inspect();
+    await this.#inspect();
     await this.#sweep();
     await this.#fillReceipts();
-    return caught || toHold.length > 0 || restless ? pace.closing : pace.watching;
+    return true;
   }
 
   /** Workflows of this engine with holds that are not settled, by the engine's own id. */
@@ -180,9 +178,8 @@ export class Reconciler {
     return found.flat();
   }
 
-  /** Catches what the standing brakes match; what stands already too, once for each brake. True where anything was caught. */
-  async #catch(standing: readonly Brake[], moving: readonly EngineWorkflow[]): Promise<boolean> {
-    let caught = false;
+  /** Catches what the standing brakes match; what stands already too, once for each brake. */
+  async #catch(standing: readonly Brake[], moving: readonly EngineWorkflow[]): Promise<void> {
     for (const brake of standing) {
       const query = this.#catching.selector(brake).listQuery(this.#engine.name);
       // The first look is at everything: also at what is paused already, so that it stays so when others let go.
@@ -197,10 +194,8 @@ export class Reconciler {
           : moving;
       const found = catchAll(this.#brakes, this.#catching.selector(brake), brake, this.#engine.name, rows, true);
       await this.#note("brake.caught", found, `${countOf(found)} on ${this.#engine.name} caught`);
-      caught ||= found.length > 0;
       this.#catching.looked(brake, this.#engine.name);
     }
-    return caught;
   }
 
   /** What stood and does not any more is noted when it is seen: a moment later it may stand again. */
@@ -238,11 +233,11 @@ export class Reconciler {
   }
 
   /** Looks closer at what is held and has not been seen to stand, and at what is released and has not been seen to move. */
-  async #inspect(): Promise<boolean> {
+  async #inspect(): Promise<void> {
     const ids = [...this.#mine()]
       .filter(([, held]) => held.some((one) => !holds(one) || one.hold.halt.standstillTime === undefined))
       .map(([id]) => id);
-    if (ids.length === 0) return false;
+    if (ids.length === 0) return;
     const shown = await this.#shown(ids);
     const now = Date.now();
     const ended: Hold[] = [];
@@ -268,7 +263,6 @@ export class Reconciler {
     await this.#note("brake.ended", ended, `${countOf(ended)} ended, or no longer known to the engine`);
     await this.#standstill(stood);
     await this.#letGo(releasing, shown);
-    return true;
   }
 
   /** A standstill of a few is told with what their journals say; of many, the journals are read afterwards. */
