@@ -93,7 +93,10 @@ test("a shutdown ends streams at once, lets calls in flight end, takes no new on
     expect(await toldOf(server, callId)).toEqual(["INTENT", "OUTCOME OK"]);
     expect(Number((await entriesOf(server, callId)).at(-1)?.sequence)).toBeLessThan(stopped);
     // What is braked stays braked.
-    expect((await server.control.getWorkflow({ workflowId })).workflow?.status).toBe(Status.PAUSED);
+    expect((await server.control.getWorkflow({ workflowId })).workflow).toMatchObject({
+      status: Status.PAUSED,
+      holds: [{ reason: "at the last moment", engagedBy: "alice" }],
+    });
   }
 });
 
