@@ -1,5 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Reason } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Call } from "./context.ts";
 import { arrival, ending } from "./entry.ts";
@@ -11,7 +12,10 @@ import { arrival, ending } from "./entry.ts";
 export function auditRefusal(ledger: Ledger): (call: Call, error: ConnectError) => Promise<void> {
   return async (call, error) => {
     if (call.audited) return;
-    await ledger.append({ ...arrival(call), ...ending(call, error), phase: AuditEntry_Phase.DENIED });
+    const entry = { ...arrival(call), ...ending(call, error), phase: AuditEntry_Phase.DENIED };
+    // Why a request could not be read quotes the request, and nobody knows yet whose it is.
+    if (entry.errorReason === ("INVALID_ARGUMENT" satisfies Reason)) entry.message = "";
+    await ledger.append(entry);
     call.audited = true;
   };
 }

@@ -2,7 +2,7 @@ import type { EngineTraceEntry, ObservedStep } from "../engine.ts";
 import { firstLine } from "./rows.ts";
 
 /** What is read of `sys_journal`. `entry_lite_json` has no payloads: what an agent was given or answered is never read. */
-export const journalColumns = `id, "index", entry_type, name, sleep_wakeup_at, promise_name, appended_at, entry_lite_json`;
+export const journalColumns = `id, "index", entry_type, name, promise_name, appended_at, entry_lite_json`;
 
 export interface JournalRow {
   readonly id: string;
@@ -10,7 +10,6 @@ export interface JournalRow {
   /** "Command: Run", "Notification: Run", … */
   readonly entry_type: string;
   readonly name?: string;
-  readonly sleep_wakeup_at?: string;
   readonly promise_name?: string;
   readonly appended_at?: string;
   readonly entry_lite_json?: string;
@@ -32,6 +31,8 @@ interface Lite {
 interface CommandFields {
   readonly completion_id?: number;
   readonly result_completion_id?: number;
+  /** When a sleep is due to end, ms since the epoch. The column sleep_wakeup_at is empty in today's journals. */
+  readonly wake_up_time?: number;
   readonly invocation_id?: string;
   readonly invocation_target?: Record<string, { name?: string; handler?: string; key?: string }>;
   readonly result?: string;
@@ -93,7 +94,7 @@ export function traceOf(
       outcome: end ? (end.succeeded ? "succeeded" : "failed") : invocation.ended ? "canceled" : "inFlight",
       errorMessage: "",
       childId: command?.invocation_id,
-      dueTime: row.sleep_wakeup_at === undefined ? undefined : new Date(row.sleep_wakeup_at),
+      dueTime: command?.wake_up_time === undefined ? undefined : new Date(command.wake_up_time),
     });
   }
   for (const event of events) {

@@ -14,6 +14,8 @@ export const invocationColumns = [
   "created_at",
   "modified_at",
   "running_at",
+  // The engine fills scheduled_start_at only where scheduled_at is asked for as well.
+  "scheduled_at",
   "scheduled_start_at",
   "completed_at",
 ].join(", ");

@@ -1,0 +1,173 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { toJsonString } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ListAuditEntriesResponseSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { call, type Door, doorOf, doorsOf, readUntil } from "../fixture/protocols.ts";
+import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
+import { startTestServer, type TestServer } from "../fixture/server.ts";
+import { toldOf } from "./ledger.ts";
+
+const { listWorkflows, getWorkflow, getWorkflowTrace, watchWorkflows, pauseWorkflow, resumeWorkflow } =
+  MissionControl.method;
+const wait = durationFromMs(15_000);
+
+let engine: TestEngine;
+let server: TestServer;
+/** All that the server logged, at the lowest level, with nothing redacted. */
+let logged = "";
+beforeAll(async () => {
+  engine = await startTestEngine();
+  const write = (line: string) => {
+    logged += line;
+  };
+  const log = pino({ level: "trace" }, { write });
+  server = await startTestServer(engine.adminSocket, { log });
+});
+afterAll(async () => {
+  await server?.stop();
+  await engine?.stop();
+});
+
+/** Where a text is found: in the log, in the ledger as an auditor reads it, in which files. */
+async function whereIs(text: string): Promise<string[]> {
+  const places = logged.includes(text) ? ["log"] : [];
+  let pageToken = "";
+  do {
+    const page = await server.audit.listAuditEntries({ pageSize: 1000, pageToken });
+    if (toJsonString(ListAuditEntriesResponseSchema, page).includes(text)) places.push("ledger");
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  for (const name of readdirSync(server.dataDir, { recursive: true, withFileTypes: true })) {
+    if (!name.isFile()) continue;
+    if (readFileSync(join(name.parentPath, name.name)).includes(text)) places.push(name.name);
+  }
+  return [...new Set(places)];
+}
+
+/** Starts an invocation whose request to the engine carries headers of its own. */
+async function startWithHeaders(target: string, input: unknown, headers: Record<string, string>): Promise<string> {
+  const req = request({
+    socketPath: engine.ingressSocket,
+    method: "POST",
+    path: `/${target}/send`,
+    headers: { "content-type": "application/json", ...headers },
+  });
+  req.end(JSON.stringify(input));
+  const [response] = await once(req, "response");
+  const chunks: Buffer[] = await response.toArray();
+  return (JSON.parse(Buffer.concat(chunks).toString()) as { invocationId: string }).invocationId;
+}
+
+test("no token, no header, nothing of what agents get or give is in the log, in the ledger or in a file", async () => {
+  const secrets: Record<string, string> = {
+    input: "canary-input-5f1c",
+    ingressHeader: "canary-ingress-5f1c",
+    result: "canary-result-5f1c",
+    cookie: "canary-cookie-5f1c",
+    basic: Buffer.from("alice:canary-password-5f1c").toString("base64"),
+    notJwt: "canary-opaque-token-5f1c",
+    query: "canary-query-5f1c",
+    strangersReason: "canary-stranger-5f1c",
+    unpermittedReason: "canary-unknown-field-5f1c",
+  };
+  const tokens = {
+    good: await server.token(["sre_admin"], "alice"),
+    powerless: await server.token([], "mallory"),
+    expired: await server.issuer.signDevToken({ subject: "alice", roles: ["sre"], expiresIn: -60 }),
+  };
+  const [header, , signature] = tokens.good.split(".");
+  const forged = `${header}.${Buffer.from('{"iss":"mission-control-dev","sub":"canary-subject"}').toString("base64url")}.${signature}`;
+  for (const [name, token] of Object.entries({ ...tokens, forged })) {
+    const [, payload, sign] = token.split(".");
+    Object.assign(secrets, { [`${name} token's claims`]: payload, [`${name} token's signature`]: sign });
+  }
+
+  const invocation = await startWithHeaders(
+    "Awaiter/run",
+    { note: secrets.input },
+    { authorization: `Bearer ${secrets.ingressHeader}` },
+  );
+  await engine.steps.untilAwakeable(invocation);
+  const workflowId = `restate:${invocation}`;
+
+  for (const protocol of ["grpc", "grpc-web", "connect", "rest"] as const) {
+    const reason = "canary-of-the-search";
+    const open = (method: unknown, more: object, sent: object) =>
+      call(doorOf(method as typeof getWorkflow, protocol) as Door, server.url, more as never, sent);
+    const good = { token: tokens.good };
+    for (const method of [getWorkflow, getWorkflowTrace]) {
+      expect(await open(method, { workflowId }, good)).toMatchObject({ code: "OK" });
+    }
+    expect(await open(listWorkflows, {}, good)).toMatchObject({ code: "OK" });
+    expect(await open(pauseWorkflow, { workflowId, reason, wait }, good)).toMatchObject({ code: "OK" });
+    expect(await open(resumeWorkflow, { workflowId, reason, wait }, good)).toMatchObject({ code: "OK" });
+    for (const sent of [
+      { token: tokens.expired },
+      { token: forged },
+      { authorization: `Basic ${secrets.basic}` },
+      { authorization: `Bearer ${secrets.notJwt}` },
+      {},
+    ]) {
+      const answer = await open(pauseWorkflow, { workflowId, reason: secrets.strangersReason }, sent);
+      expect(answer.code).toBe("UNAUTHENTICATED");
+      for (const text of Object.values(secrets)) expect(answer.message).not.toContain(text);
+    }
+    expect(await open(pauseWorkflow, { workflowId, reason }, { token: tokens.powerless })).toMatchObject({
+      code: "PERMISSION_DENIED",
+    });
+  }
+  for (const door of doorsOf(watchWorkflows)) {
+    const events = door.open(server.url, {}, { token: tokens.good });
+    await readUntil(events, ({ kind }) => kind === Kind.SNAPSHOT_END);
+    await events.return(undefined as never);
+  }
+  // What strangers and careless clients put where it does not belong.
+  const authorization = `Bearer ${tokens.good}`;
+  const headers = { authorization, cookie: `session=${secrets.cookie}`, "x-api-key": secrets.cookie ?? "" };
+  await fetch(`${server.url}/v1/workflows?access_token=${secrets.query}`, { headers });
+  await fetch(`${server.url}/v1/nothing?access_token=${secrets.query}`, { headers });
+  await fetch(`${server.url}/v1/workflows/${workflowId}/pause`, {
+    method: "POST",
+    headers: { ...headers, "content-type": "application/json" },
+    body: JSON.stringify({ reason: "x", password: secrets.unpermittedReason }),
+  });
+
+  await engine.resolveAwakeable(invocation, secrets.result);
+  await engine.untilStatus(invocation, "completed");
+  await server.control.getWorkflowTrace({ workflowId });
+  await server.restart();
+
+  // The search can find: what belongs there is there.
+  expect(await whereIs("canary-of-the-search")).toEqual(
+    expect.arrayContaining(["ledger", expect.stringContaining("mission-control.db")]),
+  );
+  expect(logged).toContain(workflowId);
+  // The canaries were planted: the engine has them.
+  const [row] = await engine.query(`SELECT entry_json FROM sys_journal WHERE id = '${invocation}' AND "index" = 0`);
+  expect(JSON.stringify(row)).toContain(secrets.ingressHeader);
+
+  for (const [what, text] of Object.entries(secrets)) expect(await whereIs(text), what).toEqual([]);
+});
+
+test("nothing of a stranger's body is recorded, though the refusal says what is wrong with it", async () => {
+  const good = await server.token();
+  const forged = `${good.split(".").slice(0, 2).join(".")}.${Buffer.from("nobody").toString("base64url")}`;
+  // Short, so that an error that quotes a part of the body quotes all of it.
+  const secret = "canary7";
+  for (const door of doorsOf(pauseWorkflow).filter(({ protocol }) => !protocol.startsWith("grpc"))) {
+    for (const body of [`${secret}`, `{"reason": ${secret}}`, `{"${secret}": 1}`]) {
+      const callId = randomUUID();
+      const answer = await call(door, server.url, { workflowId: "restate:inv_1" }, { token: forged, body, callId });
+      expect(answer).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringContaining(secret) });
+      expect(await toldOf(server, callId)).toEqual(["DENIED INVALID_ARGUMENT"]);
+    }
+  }
+  expect(await whereIs(secret)).toEqual([]);
+});
