@@ -4,6 +4,7 @@ import type { DevConfig } from "./config.ts";
 import { startAgents } from "./dev/agents-process.ts";
 import { lockDataDir } from "./dev/data-dir-lock.ts";
 import { startEmbeddedRestate } from "./dev/embedded-restate.ts";
+import { writeGateToken } from "./dev/gate-token.ts";
 import { openRotatingLog } from "./dev/rotating-log.ts";
 import { StartupError } from "./dev/startup-error.ts";
 import type { SupervisedState } from "./dev/supervisor.ts";
@@ -42,6 +43,7 @@ export async function startDevMode(
     const restate = await startEmbeddedRestate({ dataDir, log, virtualQueues: config.virtualQueues });
     undo.push(() => restate.stop());
     signal.throwIfAborted();
+    const issuer = await openDevIssuer(dataDir);
     const components = [supervised("engine process", () => restate.state())];
     if (config.agents) {
       say("Starting the sample agents …");
@@ -50,13 +52,17 @@ export async function startDevMode(
         port: config.agentsPort,
         adminSocket: restate.adminSocket,
         ingressSocket: restate.ingressSocket,
+        // With --port 0 nobody knows the address yet: then the agents have no gate.
+        gate:
+          config.port === 0
+            ? undefined
+            : { url: urlOf(config.host, config.port), tokenFile: await writeGateToken(issuer, dataDir) },
         log,
       });
       undo.push(() => agents.stop());
       components.push(supervised("sample agents", () => agents.state()));
     }
     signal.throwIfAborted();
-    const issuer = await openDevIssuer(dataDir);
     const engine = new RestateEngine("restate", { socketPath: restate.adminSocket });
     undo.push(() => engine.close());
     const root = packageRoot();
@@ -98,7 +104,7 @@ function supervised(name: string, state: () => SupervisedState): Component {
 }
 
 function banner(server: Server, dataDir: string, config: DevConfig): string[] {
-  const url = `http://${server.address.includes(":") ? `[${server.address}]` : server.address}:${server.port}`;
+  const url = urlOf(server.address, server.port);
   const at = config.port === 8030 ? "" : ` --server ${url}`;
   const dir = config.dataDir === ".mission-control" ? "" : ` --data-dir ${dataDir}`;
   return [
@@ -120,6 +126,10 @@ function banner(server: Server, dataDir: string, config: DevConfig): string[] {
     "  Ctrl-C stops it; what is braked stays braked, and the next start goes on from here.",
     "",
   ];
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Where package.json is: above src/ in a clone, above dist/src/ in the published package. */

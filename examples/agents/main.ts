@@ -2,6 +2,7 @@ import { createServer } from "node:http2";
 import { join } from "node:path";
 import { createEndpointHandler } from "@restatedev/restate-sdk";
 import { drive } from "./driver.ts";
+import { gateOf } from "./gate.ts";
 import { inbox } from "./inbox.ts";
 import { licenseAudit } from "./license-audit.ts";
 import { logTriage } from "./log-triage.ts";
@@ -23,12 +24,15 @@ const settings: Settings = {
 
 const services = [licenseAudit, logTriage, refundAgent, orchestrator, inbox].map((create) => create(settings));
 const shutdown = createShutdown();
-const server = createServer(createEndpointHandler({ services, defaultServiceOptions: { hooks: [shutdown.hooks] } }));
+const gate = gateOf(env);
+const hooks = [shutdown.hooks, ...(gate ? [gate.hooks] : [])];
+const server = createServer(createEndpointHandler({ services, defaultServiceOptions: { hooks } }));
 const stopping = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, async () => {
     stopping.abort();
     await shutdown.drain(7_000);
+    await gate?.close();
     process.exit(0);
   });
 }

@@ -19,10 +19,12 @@ export async function startAgents(options: {
   adminSocket: string;
   ingressSocket: string;
   log: Logger;
+  /** Mission Control's address and the file with a token for it: their gate attaches there once it is up. */
+  gate?: { url: string; tokenFile: string } | undefined;
   /** False: the agents only, nobody starts runs. */
   driver?: boolean;
 }): Promise<Supervised> {
-  const { port, adminSocket, ingressSocket, log, driver = true } = options;
+  const { port, adminSocket, ingressSocket, log, gate, driver = true } = options;
   const dataDir = resolve(options.dataDir);
   if (port === 0) {
     throw new StartupError(
@@ -44,6 +46,7 @@ export async function startAgents(options: {
           AGENTS_DATA_DIR: dataDir,
           AGENTS_WORK_DIR: join(dataDir, "work"),
           AGENTS_PACKAGES_DIR: packagesDir(),
+          ...(gate ? { MC_GATE_URL: gate.url, MC_GATE_TOKEN_FILE: gate.tokenFile } : {}),
           ...(driver ? { AGENTS_INGRESS_SOCKET: ingressSocket } : {}),
         },
         cwd: dataDir,

@@ -107,7 +107,7 @@ export class Link {
       const outbox = new Outbox(held);
       const responses = this.#client.attach(
         outbox.messages({ gate, engine, types: [...types], instance: this.#instance }),
-        { signal, headers: { authorization: `Bearer ${token}` } },
+        { signal, headers: { authorization: `Bearer ${token.trim()}` } },
       );
       this.#outbox = outbox;
       const assembly = new Assembly();
