@@ -3,9 +3,17 @@ import { duration, offset, preciseClock } from "./time.ts";
 
 /** A fleet's halt receipt in words: when it was asked for, when all stood, and what became of what was under way. */
 export function fleetReceiptFields(receipt: FleetReceipt): [label: string, value: string | undefined][] {
-  const { requestTime, allStandingTime } = receipt;
+  const { requestTime, matched } = receipt;
+  const requested = requestTime && `${preciseClock(requestTime)} the brake was durably engaged`;
+  if (matched === 0) {
+    return [
+      ["requested", requested],
+      ["matched", "none yet; what matches later is caught"],
+      ["gates", describeGates(receipt.gates)],
+    ];
+  }
   return [
-    ["requested", requestTime && `${preciseClock(requestTime)} the brake was durably engaged`],
+    ["requested", requested],
     ["matched", describeMatched(receipt)],
     [
       "accepted",
@@ -22,12 +30,7 @@ export function fleetReceiptFields(receipt: FleetReceipt): [label: string, value
         ["max", receipt.standstillMax],
       ]) || "none seen yet",
     ],
-    [
-      "all standing",
-      allStandingTime
-        ? `${preciseClock(allStandingTime)} ${requestTime ? `(${offset(requestTime, allStandingTime)})` : ""} all that were there when it was engaged`
-        : "NOT YET SEEN",
-    ],
+    ["all standing", describeAllStanding(receipt)],
     ["in flight", describeInFlight(receipt)],
     ["on resume", receipt.stepsRerun > 0 ? `${steps(receipt.stepsRerun)} RUN AGAIN` : undefined],
     ["steps after", `${receipt.stepsStartedAfterAccept} started after the engine accepted`],
@@ -55,6 +58,13 @@ function describeMatched(receipt: FleetReceipt): string {
     ...(caughtLater > 0 ? [`${caughtLater} after it was engaged`] : []),
   ];
   return `${matched}: ${of.join(", ")}${caught.length > 0 ? `\ncaught ${caught.join(", ")}` : ""}`;
+}
+
+function describeAllStanding({ requestTime, allStandingTime, matched, caughtLater }: FleetReceipt): string {
+  if (allStandingTime === undefined) return "NOT YET SEEN";
+  if (matched === caughtLater) return "nothing was there when it was engaged";
+  const after = requestTime ? ` (${offset(requestTime, allStandingTime)})` : "";
+  return `${preciseClock(allStandingTime)}${after} all that were there when it was engaged`;
 }
 
 function quantiles(values: readonly (readonly [name: string, value: FleetReceipt["acceptP50"]])[]): string {

@@ -37,6 +37,18 @@ test("get shows what it holds, why, until when, who has to approve it, and the r
   expect(stdout).toMatch(/^gates +0 of 1 confirmed that they hold\n +NO ANSWER from refunds-1 \(detached\)$/m);
 });
 
+test("where nothing was there to hold, no standstill is claimed", async () => {
+  const later = { ...allStanding, matched: 2, standing: 2, caughtLater: 2 };
+  expect((await get(brake({ receipt: later }))).stdout).toMatch(
+    /^all standing +nothing was there when it was engaged$/m,
+  );
+  const { stdout } = await get(
+    brake({ receipt: { requestTime: later.requestTime, allStandingTime: later.requestTime } }),
+  );
+  expect(stdout).toMatch(/^matched +none yet; what matches later is caught\n$/m);
+  expect(stdout).not.toMatch(/standstill|accepted/);
+});
+
 test("what people wrote cannot drive the terminal", async () => {
   const { stdout } = await get(brake({ reason: "a\u001b[2Jb\u202e", receipt: allStanding }));
   expect(stdout).toMatch(/^reason +"ab "$/m);
