@@ -43,7 +43,7 @@ export function viewOf(engine: string, shown: EngineWorkflow, all: readonly Held
     errorMessage: shown.errorMessage,
     parentWorkflowId: shown.parentId === undefined ? "" : formatWorkflowId(engine, shown.parentId),
     holds: [...holding.map(holdOf), ...(external ? [create(HoldSchema, { external: true })] : [])],
-    statusDetail: detailOf(status, shown, seen, external),
+    statusDetail: detailOf(status, shown, seen, newest, external),
   });
   if (shown.startTime) workflow.startTime = timestampFromDate(shown.startTime);
   if (shown.endTime) workflow.endTime = timestampFromDate(shown.endTime);
@@ -91,7 +91,13 @@ function holdOf({ brake, hold }: Held): HoldView {
   return result;
 }
 
-function detailOf(status: Status, shown: EngineWorkflow, seen: Observation | undefined, external: boolean): string {
+function detailOf(
+  status: Status,
+  shown: EngineWorkflow,
+  seen: Observation | undefined,
+  newest: Held | undefined,
+  external: boolean,
+): string {
   if (status === Status.PAUSING) {
     if (shown.status === "pending") {
       const due = shown.dueTime ? ` (due ${shown.dueTime.toISOString()})` : "";
@@ -101,6 +107,11 @@ function detailOf(status: Status, shown: EngineWorkflow, seen: Observation | und
     return running.length > 0
       ? `waiting for the step in flight to end: ${running.join(", ").slice(0, 200)}`
       : `halting (the engine shows it as ${shown.phase})`;
+  }
+  const cutOff = newest?.hold.halt.steps?.inFlight.filter((step) => step.outcome === "reruns") ?? [];
+  if (status === Status.PAUSED && cutOff.length > 0) {
+    const names = cutOff.map((step) => step.name).join(", ");
+    return `cut off or between two attempts: ${names.slice(0, 200)}; a worker may still be carrying it out, and it runs again on resume`;
   }
   if (status === Status.PAUSED && external) return "paused in the engine's own tool, not by a brake";
   if (status === Status.RESUMING) return "released; not yet seen to move";

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { parse } from "node:path";
 import type { HooksProvider } from "@restatedev/restate-sdk";
 import { HeldWorkflows } from "./held-workflows.ts";
 import { defaultLinkLimits, Link, type LinkLimits } from "./link.ts";
@@ -15,7 +16,7 @@ export interface GateOptions {
   readonly token: string | (() => string | Promise<string>);
   /** The engine's name in Mission Control's configuration; default "restate". */
   readonly engine?: string;
-  /** For people and receipts; default "<program>@<host>/<process id>". */
+  /** For people and receipts; default "<script>@<host>/<process id>". */
   readonly name?: string;
   /** The services whose options have the hooks; default: any. */
   readonly types?: readonly string[];
@@ -89,7 +90,7 @@ export function createGate(options: GateOptions): Gate {
   const link = new Link({
     url: options.url,
     token: typeof token === "string" ? () => token : token,
-    gate: options.name ?? `${process.title.slice(0, 32)}@${hostname().slice(0, 64)}/${process.pid}`,
+    gate: options.name ?? `${programName()}@${hostname().slice(0, 64)}/${process.pid}`,
     engine,
     types,
     held,
@@ -122,6 +123,11 @@ export function createGate(options: GateOptions): Gate {
       ready.reject(new Error("the gate was closed"));
     },
   };
+}
+
+function programName(): string {
+  const { name } = parse(process.argv[1] ?? "");
+  return name.slice(0, 32) || "worker";
 }
 
 function check({ url, token, name, whenDisconnected, staleLimitMs, holdLimitMs }: GateOptions): void {
