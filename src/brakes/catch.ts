@@ -22,7 +22,13 @@ export class Catching {
 
   /** Selectors' brakes that are engaged and not being let go. */
   standing(): Brake[] {
-    return [...this.#brakes.all()].filter(catches);
+    return [...this.#brakes.all()].filter((brake) => this.catches(brake));
+  }
+
+  /** True where the brake catches what its selector matches; false for one on a single workflow. */
+  catches(brake: Brake): boolean {
+    if (brake.state !== "ENGAGED" || brake.workflowId !== "") return false;
+    return brake.release === undefined || brake.release.haltedBecause !== "";
   }
 
   /** The brake's selector, compiled once. */
@@ -44,11 +50,6 @@ export class Catching {
   looked(brake: Brake, engine: string): void {
     this.#looked.add(`${brake.brakeId} ${engine}`);
   }
-}
-
-function catches(brake: Brake): boolean {
-  if (brake.state !== "ENGAGED" || brake.workflowId !== "") return false;
-  return brake.release === undefined || brake.release.haltedBecause !== "";
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Brakes } from "./brakes.ts";
 import type { Catching } from "./catch.ts";
 import type { GateRule, Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
-import type { GatesOfEngine } from "./reconciler.ts";
+import type { GatesOfEngine } from "./reconciler/letting-go.ts";
 import { parseLabel } from "./selector/validate.ts";
 
 /** How long a release waits for gates to lower their rules, ms: one that is silent is not waited for. */

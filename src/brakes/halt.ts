@@ -83,10 +83,17 @@ export function afterRelease(halt: Halt, seen: Observation, now: number): AfterR
   if (halt.foundPaused) return "settle";
   if (seen.status === "paused") return "release";
   if (seen.status !== "running" || !halt.pausePending || seen.phase === "suspended") return "settle";
-  if (seen.steps.some((step) => step.startTime.getTime() > releaseTime)) return "settle";
-  // A pause comes true at the end of the step in flight, and at once where there is none.
+  // A pause comes true at the end of a step: of one that was asked for in time to see it through, or of the next, which may
+  // have begun before the pause reached it. Two steps that began after the release, one after the other, prove that none came.
+  const since = seen.steps.filter((step) => step.startTime.getTime() > releaseTime);
+  const firstEnd = Math.min(...since.map((step) => step.endTime?.getTime() ?? Number.POSITIVE_INFINITY));
+  if (since.some((step) => step.startTime.getTime() >= firstEnd)) return "settle";
   const inFlight = seen.steps.some((step) => step.endTime === undefined);
-  return inFlight || now - releaseTime < idlePauseMs ? "watch" : "settle";
+  return inFlight || now - Math.max(releaseTime, lastEnd(seen)) < idlePauseMs ? "watch" : "settle";
+}
+
+function lastEnd(seen: Observation): number {
+  return seen.steps.reduce((last, step) => Math.max(last, step.endTime?.getTime() ?? 0), 0);
 }
 
 /** How long an accepted pause may take to show where no step is in flight: measured at most 90 ms, with a wide margin. */

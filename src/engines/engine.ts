@@ -102,8 +102,14 @@ export interface ObservedStep {
   readonly succeeded: boolean;
 }
 
-/** `accepted`: asked for, watch for the standstill. `notYet`: cannot be halted before it begins; ask again. */
-export type HoldAnswer = { readonly kind: "accepted" | "notYet" | "ended" | "unknown" } | Refusal;
+/**
+ * `accepted`: asked for and answered at that time (ms since the epoch); watch for the standstill. `notYet`: it has not begun
+ * or has ended; look again.
+ */
+export type HoldAnswer =
+  | { readonly kind: "accepted"; readonly time: number }
+  | { readonly kind: "notYet" | "unknown" }
+  | Refusal;
 /** `released`: it may go on. */
 export type ReleaseAnswer = { readonly kind: "released" | "ended" | "unknown" } | Refusal;
 /** The engine refused for another reason; ask again later. */

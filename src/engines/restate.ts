@@ -204,8 +204,8 @@ export class RestateEngine implements Engine {
     const known = ids.filter(isInvocationId);
     if (!this.#virtualQueues) await this.#controlAll("resume", await this.#suspended(known, signal), signal);
     const answers = await this.#controlAll("pause", known, signal);
-    return mapValues(answers, (failure): HoldAnswer => {
-      if (failure === undefined) return { kind: "accepted" };
+    return mapValues(answers, ({ failure, time }): HoldAnswer => {
+      if (failure === undefined) return { kind: "accepted", time };
       if (/not found/.test(failure)) return { kind: "unknown" };
       // "is not running" is said of what has not begun and of what has ended: which of them is told by the next look.
       if (/not running|409/.test(failure)) return { kind: "notYet" };
@@ -215,7 +215,7 @@ export class RestateEngine implements Engine {
 
   async release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>> {
     const answers = await this.#controlAll("resume", ids.filter(isInvocationId), signal);
-    return mapValues(answers, (failure): ReleaseAnswer => {
+    return mapValues(answers, ({ failure }): ReleaseAnswer => {
       if (failure === undefined) return { kind: "released" };
       if (/not found/.test(failure)) return { kind: "unknown" };
       if (/completed|409/.test(failure)) return { kind: "ended" };
@@ -270,16 +270,17 @@ export class RestateEngine implements Engine {
     return found;
   }
 
-  /** Each id with the engine's message where it failed, undefined where it was accepted. */
+  /** Each id with what the engine answered. */
   async #controlAll(
     action: "pause" | "resume",
     ids: readonly string[],
     signal?: AbortSignal,
-  ): Promise<Map<string, string | undefined>> {
-    const answers = new Map<string, string | undefined>();
+  ): Promise<Map<string, ControlAnswer>> {
+    const answers = new Map<string, ControlAnswer>();
     for (const chunk of chunks(ids, batchSize)) {
       const failed = chunk.length < fewIds ? undefined : await this.#api.controlBatch(action, chunk, signal);
-      if (failed) for (const id of chunk) answers.set(id, failed.get(id));
+      const time = Date.now();
+      if (failed) for (const id of chunk) answers.set(id, { failure: failed.get(id), time });
       else await this.#oneByOne(action, chunk, answers, signal);
     }
     return answers;
@@ -288,18 +289,25 @@ export class RestateEngine implements Engine {
   async #oneByOne(
     action: "pause" | "resume",
     ids: readonly string[],
-    answers: Map<string, string | undefined>,
+    answers: Map<string, ControlAnswer>,
     signal?: AbortSignal,
   ): Promise<void> {
     const waiting = ids.values();
     const worker = async () => {
       for (const id of waiting) {
         const { status, message } = await this.#api.control(action, id, signal);
-        answers.set(id, status === 200 || status === 202 ? undefined : `${status}: ${message}`);
+        const failure = status === 200 || status === 202 ? undefined : `${status}: ${message}`;
+        answers.set(id, { failure, time: Date.now() });
       }
     };
     await Promise.all(Array.from({ length: Math.min(concurrency, ids.length) }, worker));
   }
+}
+
+/** The engine's message where it failed, undefined where it accepted; and when it answered, in ms since the epoch. */
+interface ControlAnswer {
+  readonly failure: string | undefined;
+  readonly time: number;
 }
 
 function mapValues<Key, From, To>(map: ReadonlyMap<Key, From>, change: (value: From) => To): Map<Key, To> {

@@ -62,7 +62,10 @@ test("released while a step is in flight: watched until the pause that was asked
   const after = released(halt(), "running", 3_000);
   expect(afterRelease(after, seen({ steps: [long] }), 60_000)).toBe("watch");
   expect(afterRelease(after, paused, 60_000)).toBe("release");
-  expect(afterRelease(after, seen({ steps: [long, step("next", 3_500)] }), 60_000)).toBe("settle");
+  const next = seen({ steps: [step("long", 500, 3_400), step("next", 3_500)] });
+  expect(afterRelease(after, next, 60_000)).toBe("watch");
+  const steps = [step("long", 500, 3_400), step("next", 3_500, 4_000), step("third", 4_001)];
+  expect(afterRelease(after, seen({ steps }), 60_000)).toBe("settle");
 });
 
 test("released with no step in flight: watched for a moment, then free", () => {

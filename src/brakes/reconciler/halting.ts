@@ -1,0 +1,187 @@
+import type { EngineWorkflow, WorkflowQuery } from "../../engines/engine.ts";
+import type { Brake, Held, Hold } from "../../store/brake.ts";
+import { type Catching, catchAll } from "../catch.ts";
+import { drifted, haltedSteps, holds, standstill } from "../halt.ts";
+import { chunks, countOf, type EngineBrakes, idOf } from "./engine-brakes.ts";
+
+/** Ask an engine again to hold what it accepted to hold, ms: it may have restarted and forgotten. */
+const askAgainMs = 150;
+/** Journals that are read for receipts in one round. */
+const receiptsPerRound = 500;
+
+/** Brings to a stand what brakes hold on one engine, and sees it stand. */
+export class Halting {
+  readonly #on: EngineBrakes;
+  readonly #catching: Catching;
+  /** When each was last asked for. */
+  readonly #asked = new Map<string, number>();
+  /** Caught, but not written yet: the disk refused. Held all the same. */
+  #unwritten: readonly Hold[] = [];
+
+  constructor(on: EngineBrakes, catching: Catching) {
+    this.#on = on;
+    this.#catching = catching;
+  }
+
+  /** Looks for what moves though a brake is about it, catches it, and asks the engine to hold it. */
+  async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
+    const moving = await this.#moving(standing, mine);
+    const caught = await this.#catch(standing, moving);
+    // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
+    const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#isHeld(id)));
+    const moved = this.#moved(toHold);
+    const accepted = await this.#hold(toHold.map(({ id }) => id));
+    // Holding comes first, what is to be told of it second: a disk that refuses must not let anything go.
+    await this.#on.note(
+      "brake.drift",
+      moved.holds,
+      `${countOf(moved.holds)} let go elsewhere (seen ${moved.phases}), halted again`,
+    );
+    await this.#noteAccepted(accepted);
+  }
+
+  /** Notes those that are shown as paused and were not seen to stand before. */
+  async stand(shown: readonly EngineWorkflow[]): Promise<void> {
+    const now = Date.now();
+    const stood: Hold[] = [];
+    for (const { id } of shown) {
+      this.#asked.delete(id);
+      for (const held of this.#on.on(id)) {
+        if (!holds(held) || held.hold.halt.standstillTime !== undefined) continue;
+        stood.push({ ...held.hold, halt: standstill(held.hold.halt, now) });
+      }
+    }
+    // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
+    const told = stood.length > 0 && stood.length <= receiptsPerRound ? await this.#withSteps(stood) : stood;
+    const cutOff = told.filter(({ halt }) => halt.steps?.inFlight.some((step) => step.outcome === "reruns")).length;
+    const how = cutOff > 0 ? `, ${cutOff} with a step that was cut off or between two attempts and runs again` : "";
+    await this.#on.note("brake.standstill", told, `${countOf(told)} seen paused${how}`);
+  }
+
+  /** Reads the journals of what stands and has no receipt yet. */
+  async fillReceipts(mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
+    const open: Hold[] = [];
+    for (const held of mine.values()) {
+      for (const { hold } of held) {
+        if (hold.halt.standstillTime !== undefined && hold.halt.steps === undefined) open.push(hold);
+      }
+      if (open.length >= receiptsPerRound) break;
+    }
+    if (open.length === 0) return;
+    const filled = (await this.#withSteps(open)).filter((hold) => hold.halt.steps !== undefined);
+    await this.#on.note("brake.receipt", filled, `the journals of ${countOf(filled)} that stand were read`);
+  }
+
+  /** Nothing is held any more. */
+  rest(): void {
+    this.#asked.clear();
+  }
+
+  #isHeld(id: string): boolean {
+    return this.#on.on(id).some(holds);
+  }
+
+  /** Open workflows that do not stand and that a brake is about. */
+  async #moving(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<EngineWorkflow[]> {
+    const { engine, signal } = this.#on;
+    const queries: WorkflowQuery[] = [];
+    for (const brake of standing) {
+      const query = this.#catching.selector(brake).listQuery(engine.name);
+      if (query) queries.push({ ...query, statuses: undefined });
+    }
+    // Brakes on one workflow, and those that are being let go in stages: by name.
+    const named = [...mine]
+      .filter(([, held]) => held.some((one) => holds(one) && !this.#catching.catches(one.brake)))
+      .map(([id]) => id);
+    const children = standing.some((brake) => brake.includeDescendants);
+    const [first = [], ...rest] = chunks(named);
+    if (first.length > 0) queries.push({ ids: first });
+    const found =
+      queries.length > 0 || children ? [await engine.open({ anyOf: queries, children, paused: false }, signal)] : [];
+    for (const ids of rest) found.push(await engine.open({ anyOf: [{ ids }], children: false, paused: false }, signal));
+    return found.flat();
+  }
+
+  /** Catches what the standing brakes match, before anything is asked of the engine; the ids of what was caught. */
+  async #catch(standing: readonly Brake[], moving: readonly EngineWorkflow[]): Promise<Set<string>> {
+    const { engine, brakes, signal } = this.#on;
+    const caught = new Set<string>();
+    const waiting = this.#unwritten.filter((hold) => brakes.hold(hold.brakeId, hold.workflowId) === undefined);
+    const unwritten: Hold[] = [];
+    const write = async (found: readonly Hold[]) => {
+      for (const hold of found) caught.add(idOf(hold));
+      const written = await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught`);
+      if (!written) unwritten.push(...found);
+    };
+    await write(waiting);
+    for (const brake of standing) {
+      const selector = this.#catching.selector(brake);
+      const query = selector.listQuery(engine.name);
+      // The first look is at everything: also at what is paused already, so that it stays so when others let go.
+      const all = { anyOf: [{ ...query, statuses: undefined }], children: brake.includeDescendants, paused: true };
+      const first = query !== undefined && this.#catching.isFirstLook(brake, engine.name);
+      const rows = first ? await engine.open(all, signal) : moving;
+      const found = catchAll(brakes, selector, brake, engine.name, rows, true);
+      await write(
+        found.filter(
+          (hold) => !unwritten.some((one) => one.workflowId === hold.workflowId && one.brakeId === hold.brakeId),
+        ),
+      );
+      this.#catching.looked(brake, engine.name);
+    }
+    this.#unwritten = unwritten;
+    return caught;
+  }
+
+  /** Those that stood and do not any more, as they are seen now: a moment later they may stand again. */
+  #moved(toHold: readonly EngineWorkflow[]): { holds: Hold[]; phases: string } {
+    const now = Date.now();
+    const phases = new Set<string>();
+    const moved: Hold[] = [];
+    for (const { id, phase } of toHold) {
+      for (const held of this.#on.on(id)) {
+        if (!holds(held) || held.hold.halt.standstillTime === undefined) continue;
+        moved.push({ ...held.hold, halt: drifted(held.hold.halt, now) });
+        phases.add(phase);
+      }
+    }
+    return { holds: moved, phases: [...phases].join(", ") };
+  }
+
+  /** Asks for them; when each was accepted, in ms since the epoch. */
+  async #hold(ids: readonly string[]): Promise<Map<string, number>> {
+    const now = Date.now();
+    const due = ids.filter((id) => now - (this.#asked.get(id) ?? 0) >= askAgainMs);
+    const accepted = new Map<string, number>();
+    if (due.length === 0) return accepted;
+    for (const id of due) this.#asked.set(id, now);
+    for (const [id, answer] of await this.#on.engine.hold(due)) {
+      if (answer.kind === "accepted") accepted.set(id, answer.time);
+      // What was not accepted is asked for again in the next round.
+      else this.#asked.delete(id);
+      if (answer.kind === "refused") this.#on.refused("hold", id, answer.message);
+    }
+    return accepted;
+  }
+
+  async #noteAccepted(times: ReadonlyMap<string, number>): Promise<void> {
+    const accepted: Hold[] = [];
+    for (const [id, acceptTime] of times) {
+      for (const held of this.#on.on(id)) {
+        const { halt } = held.hold;
+        if (!holds(held) || halt.acceptTime !== undefined || acceptTime < halt.requestTime) continue;
+        accepted.push({ ...held.hold, halt: { ...halt, acceptTime } });
+      }
+    }
+    await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
+  }
+
+  /** The holds with what became of the steps, where the journal could be read. */
+  async #withSteps(stood: readonly Hold[]): Promise<Hold[]> {
+    const seen = await this.#on.engine.observe(stood.map(idOf), this.#on.signal);
+    return stood.map((hold) => {
+      const observation = seen.get(idOf(hold));
+      return observation ? { ...hold, halt: { ...hold.halt, steps: haltedSteps(hold.halt, observation) } } : hold;
+    });
+  }
+}

@@ -1,0 +1,82 @@
+import type { EngineWorkflow } from "../../engines/engine.ts";
+import type { Hold } from "../../store/brake.ts";
+import { afterRelease, holds, released, settled } from "../halt.ts";
+import { countOf, type EngineBrakes } from "./engine-brakes.ts";
+
+/** Workflows that are let go in one round: the bounded rate of a release. */
+const releasesPerRound = 500;
+/** Journals that are read in one round, for those that may still come to a pause. */
+const journalsPerRound = 200;
+
+/** What letting go needs of the gates: their workers pause by themselves what their rules say. */
+export interface GatesOfEngine {
+  /** Resolves once the attached gates hold by no rule that is over, or after a bounded time. */
+  lowered(): Promise<void>;
+  /** Takes the ids of workflows that a gate paused and that may be nobody's to hold. */
+  takeHeld(): readonly string[];
+}
+
+/** Lets go on one engine what brakes no longer hold, and sees it move. */
+export class LettingGo {
+  readonly #on: EngineBrakes;
+  readonly #gates: GatesOfEngine;
+
+  constructor(on: EngineBrakes, gates: GatesOfEngine) {
+    this.#on = on;
+    this.#gates = gates;
+  }
+
+  /** Lifts pauses that are ours and that nobody else holds, and settles what moves or is free to. */
+  async round(shown: readonly EngineWorkflow[]): Promise<void> {
+    const now = Date.now();
+    const done: Hold[] = [];
+    const fresh: Hold[] = [];
+    const paused: string[] = [];
+    const unsure: string[] = [];
+    for (const { id, status } of shown) {
+      const held = this.#on.on(id);
+      const free = held.filter((one) => !holds(one)).map(({ hold }) => hold);
+      const unnoted = free.filter((hold) => hold.halt.releaseTime === undefined);
+      // Others hold it: the pause becomes theirs, and these have nothing left to do.
+      if (held.some(holds)) done.push(...free.map(settled));
+      else if (unnoted.length > 0)
+        fresh.push(...unnoted.map((hold) => ({ ...hold, halt: released(hold.halt, status, now) })));
+      // Somebody else's pause stays, also where brakes of ours lay on top of it.
+      else if (free.every((hold) => hold.halt.foundPaused)) done.push(...free.map(settled));
+      else if (status === "paused") paused.push(id);
+      else if (free.some((hold) => hold.halt.pausePending)) unsure.push(id);
+      else done.push(...free.map(settled));
+    }
+    // Noted first and carried out in the next round, at once. No pause is asked for after the note, so one that comes true
+    // later was asked for before it.
+    await this.#on.note("brake.letting-go", fresh, `${countOf(fresh)} to be let go`);
+    await this.#release(paused.slice(0, releasesPerRound));
+    const { engine, signal } = this.#on;
+    for (const [id, seen] of await engine.observe(unsure.slice(0, journalsPerRound), signal)) {
+      const free = this.#on.on(id).filter((one) => !holds(one));
+      done.push(
+        ...free.filter(({ hold }) => afterRelease(hold.halt, seen, now) === "settle").map(({ hold }) => settled(hold)),
+      );
+    }
+    await this.#on.note("brake.settled", done, `${countOf(done)} go on, or stay with who else holds them`);
+  }
+
+  /** What a gate paused by a rule that was over, or for lack of a connection, and that no brake holds, goes on. */
+  async liftStrays(): Promise<void> {
+    const isStray = (id: string) => this.#on.on(id).length === 0;
+    const strays = this.#gates.takeHeld().filter(isStray);
+    if (strays.length === 0) return;
+    const shown = await this.#on.open(strays);
+    await this.#release(strays.filter((id) => shown.get(id)?.status === "paused" && isStray(id)));
+  }
+
+  async #release(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    // A gate that still holds would pause it again at its next step, and no brake would know.
+    await this.#gates.lowered();
+    const free = ids.filter((id) => !this.#on.on(id).some(holds));
+    for (const [id, answer] of await this.#on.engine.release(free)) {
+      if (answer.kind === "refused") this.#on.refused("release", id, answer.message);
+    }
+  }
+}
