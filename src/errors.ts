@@ -7,7 +7,6 @@ export const reasons = {
   TOKEN_MALFORMED: Code.Unauthenticated,
   TOKEN_INVALID: Code.Unauthenticated,
   TOKEN_EXPIRED: Code.Unauthenticated,
-  IDENTITY_UNAVAILABLE: Code.Unavailable,
   // authorization
   ROLE_DENIED: Code.PermissionDenied,
   POLICY_DENIED: Code.PermissionDenied,
@@ -41,7 +40,7 @@ export const reasons = {
   SET_CHANGED: Code.FailedPrecondition,
   // what we depend on
   ENGINE_UNAVAILABLE: Code.Unavailable,
-  ENGINE_REFUSED: Code.FailedPrecondition,
+  ENGINE_BUSY: Code.ResourceExhausted,
   LEDGER_UNAVAILABLE: Code.Unavailable,
   SLOW_CONSUMER: Code.ResourceExhausted,
   TOO_MANY_WATCHERS: Code.ResourceExhausted,

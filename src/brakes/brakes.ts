@@ -3,7 +3,10 @@ import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import type { EntryInit, Ledger } from "../ledger/ledger.ts";
 import type { Brake, Held, Hold } from "../store/brake.ts";
-import type { Store } from "../store/store.ts";
+import type { Answer, Store } from "../store/store.ts";
+
+/** An idempotent request that takes effect: kept with its effect, so that a repetition after a crash finds it. */
+export type Claim = Pick<Answer, "key" | "requestDigest">;
 
 /** What changed: brakes by their ids, and workflows whose holds did or whose brake did. */
 export interface BrakesChange {
@@ -100,17 +103,28 @@ export class Brakes {
   /** Commits brakes and holds with one SYSTEM entry, then lets everybody see them. Nothing to change: nothing is written. */
   async update(
     action: string,
-    change: { readonly brakes?: readonly Brake[]; readonly holds?: readonly Hold[] },
+    change: {
+      readonly brakes?: readonly Brake[];
+      readonly holds?: readonly Hold[];
+      readonly claim?: Claim | undefined;
+    },
     about: Pick<EntryInit, "message" | "intentEntryId" | "reason" | "emergency">,
   ): Promise<void> {
-    const { brakes = [], holds = [] } = change;
+    const { brakes = [], holds = [], claim } = change;
     const brakeId = brakes[0]?.brakeId ?? holds[0]?.brakeId;
     if (brakeId === undefined) return;
     const workflows = new Set(holds.map((hold) => hold.workflowId));
     const [only] = workflows;
     const target = workflows.size === 1 && only !== undefined ? only : (brakes[0]?.workflowId ?? "");
     const engine = parseWorkflowId(target)?.engine ?? "";
-    await this.#ledger.append({ phase: Phase.SYSTEM, action, target, engine, brakeId, ...about }, { brakes, holds });
+    await this.#ledger.append(
+      { phase: Phase.SYSTEM, action, target, engine, brakeId, ...about },
+      {
+        brakes,
+        holds,
+        answers: claim && [{ ...claim, response: new Uint8Array(), brakeId, time: Date.now() }],
+      },
+    );
     for (const brake of brakes) this.#brakes.set(brake.brakeId, brake);
     for (const hold of holds) this.#remember(hold);
     const brakeIds = new Set([...brakes, ...holds].map((one) => one.brakeId));

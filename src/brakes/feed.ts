@@ -25,6 +25,8 @@ const limits = {
   waiting: 10_000,
   /** Watchers at a time. */
   watchers: 1_000,
+  /** How long the pollers go on after the last watcher left, ms. */
+  lingerMs: 30_000,
   /** Silence after which a watcher gets a sign of life, ms. */
   heartbeatMs: 15_000,
 } as const;
@@ -41,16 +43,26 @@ interface Change {
   readonly workflow: Workflow;
 }
 
-/** One watcher's mailbox: the latest state of each workflow that changed, in the order of their first change. */
+/** One watcher's mailbox: the latest state of each workflow that changed, in the order of their last change. */
 class Mailbox {
   readonly #waiting = new Map<string, Change>();
   #ring: (() => void) | undefined;
   overflowed = false;
 
   put(change: Change): void {
+    if (this.overflowed) return;
+    // A newer state goes to the end: a token that was given out says that everything before it was delivered.
+    this.#waiting.delete(change.workflow.workflowId);
     this.#waiting.set(change.workflow.workflowId, change);
-    if (this.#waiting.size > limits.waiting) this.overflowed = true;
+    if (this.#waiting.size > limits.waiting) {
+      this.overflowed = true;
+      this.#waiting.clear();
+    }
     this.#ring?.();
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0;
   }
 
   take(): Change | undefined {
@@ -86,6 +98,7 @@ export class Feed {
   #looking: Promise<void> | undefined;
   #seq = 0;
   #pollers: Promise<void>[] = [];
+  #resting: NodeJS.Timeout | undefined;
   #rest = new AbortController();
 
   constructor(engines: EngineRegistry, workflows: Workflows, brakes: Brakes, log: Logger) {
@@ -114,6 +127,7 @@ export class Feed {
     try {
       const sent = new Set<string>();
       const missed = this.#since(resumeToken);
+      const replayed = missed === undefined ? 0 : this.#seq;
       if (missed) for (const change of missed) mailbox.put(change);
       else yield* this.#snapshot(filter, sent, ending);
       while (!ending.aborted) {
@@ -127,22 +141,22 @@ export class Feed {
         if (change === undefined) {
           const waitedFrom = performance.now();
           await mailbox.wait(limits.heartbeatMs, ending);
-          if (performance.now() - waitedFrom >= limits.heartbeatMs)
-            yield this.#event("heartbeat", undefined, this.#seq);
+          const silent = performance.now() - waitedFrom >= limits.heartbeatMs;
+          if (silent && mailbox.isEmpty) yield this.#event("heartbeat", undefined, this.#seq);
           continue;
         }
         const id = change.workflow.workflowId;
         const matching = matches(filter, change.workflow);
-        // One that left the filter's statuses is sent once more, so that nobody keeps a stale line.
-        const leaves = (missed !== undefined || sent.has(id)) && matches({ ...filter, statuses: [] }, change.workflow);
+        // One that left the filter's statuses is sent once more, so that nobody keeps a stale line. To one who came back everything that it missed is sent so, once: what it knew before is not known here.
+        const leaves =
+          (sent.delete(id) || change.seq <= replayed) && matches({ ...filter, statuses: [] }, change.workflow);
         if (matching) sent.add(id);
-        else sent.delete(id);
         if (matching || leaves) yield this.#event("changed", change.workflow, change.seq);
       }
       if (this.#stop.signal.aborted) throw new MissionControlError("SHUTTING_DOWN", "the server stops: watch again");
     } finally {
       this.#mailboxes.delete(mailbox);
-      if (this.#mailboxes.size === 0) this.#rest.abort();
+      if (this.#mailboxes.size === 0) this.#restSoon();
     }
   }
 
@@ -183,7 +197,13 @@ export class Feed {
     return { kind, workflow, resumeToken: `${this.#epoch}.${seq}` };
   }
 
+  /** Who was cut off comes back within this time and misses nothing. */
+  #restSoon(): void {
+    this.#resting = setTimeout(() => this.#rest.abort(), limits.lingerMs).unref();
+  }
+
   #poll(): void {
+    clearTimeout(this.#resting);
     if (this.#pollers.length > 0 && !this.#rest.signal.aborted) return;
     // What happened while the pollers rested is unknown, so tokens of before are worth nothing.
     this.#remembered.length = 0;

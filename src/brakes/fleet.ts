@@ -7,7 +7,7 @@ import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import { type BlastRadius, radiusOf } from "./blast-radius.ts";
-import type { Brakes } from "./brakes.ts";
+import type { Brakes, Claim } from "./brakes.ts";
 import { type Catching, catchAll } from "./catch.ts";
 import type { Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
@@ -37,6 +37,8 @@ export interface Asking {
   readonly reason: string;
   /** The durable INTENT entry. */
   readonly entryId: string;
+  /** The idempotent request that it is; undefined where it has no request_id. */
+  readonly claim: Claim | undefined;
 }
 
 /** What a selector matches now. */
@@ -158,7 +160,7 @@ export class FleetCommands {
     const found = waits ? [] : this.#firstCatch(brake, resolved);
     await this.#brakes.update(
       waits ? "brake.awaiting-approval" : "brake.engaged",
-      { brakes: [brake], holds: found },
+      { brakes: [brake], holds: found, claim: command.claim },
       {
         message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${resolved.count} match`,
         reason: command.reason,
@@ -208,7 +210,7 @@ export class FleetCommands {
         const next: Brake = { ...brake, approval: approved };
         await this.#brakes.update(
           "brake.approved",
-          { brakes: [next] },
+          { brakes: [next], claim: asking.claim },
           { ...about, message: `approved by ${asking.subject}` },
         );
         return next;
@@ -231,7 +233,7 @@ export class FleetCommands {
       };
       await this.#brakes.update(
         "brake.engaged",
-        { brakes: [next], holds: this.#firstCatch(next, resolved) },
+        { brakes: [next], holds: this.#firstCatch(next, resolved), claim: asking.claim },
         { ...about, message: `approved by ${asking.subject}, engaged: ${resolved.count} match` },
       );
       return next;
@@ -262,7 +264,7 @@ export class FleetCommands {
       };
       await this.#brakes.update(
         inStages ? "brake.stage" : "brake.released",
-        { brakes: [next] },
+        { brakes: [next], claim: asking.claim },
         {
           message: inStages
             ? `released in stages by ${asking.subject}: ${next.release?.letGo} of ${count} are let go first`

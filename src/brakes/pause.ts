@@ -6,7 +6,7 @@ import { type EngineWorkflow, endedStatuses } from "../engines/engine.ts";
 import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Brake, Held, Hold } from "../store/brake.ts";
-import type { Brakes } from "./brakes.ts";
+import type { Brakes, Claim } from "./brakes.ts";
 import { expireTimeOf } from "./expiry.ts";
 import { beginHalt, holds } from "./halt.ts";
 import { statusName, statusOf } from "./status.ts";
@@ -19,14 +19,18 @@ export interface ControlCommand {
   readonly subject: string;
   /** The durable INTENT entry. */
   readonly entryId: string;
+  /** The idempotent request that it is; undefined where it has no request_id. */
+  readonly claim: Claim | undefined;
+  /** True: everything is checked, nothing is done. */
+  readonly validateOnly: boolean;
   /** Throws where the workflow, as seen under the lock, is not what the caller means. */
   readonly precondition: () => Promise<void>;
 }
 
 /** What a command did. */
 export interface ControlResult {
-  /** The hold, with its brake, or the newest of those that were released. */
-  readonly held: Held;
+  /** The hold, with its brake, or the newest of those that were released; undefined where nothing was to be done. */
+  readonly held: Held | undefined;
   readonly previousStatus: Status;
 }
 
@@ -54,6 +58,7 @@ export class PauseCommands {
         (held) => held.brake.workflowId !== "" && holds(held) && lasts(held, now, expiresInMs),
       );
       if (enough) return { held: enough, previousStatus };
+      if (command.validateOnly) return { held: undefined, previousStatus };
       const brake: Brake = {
         brakeId: newBrakeId(),
         selector: toJson(SelectorSchema, create(SelectorSchema, { workflowIds: [workflowId] })),
@@ -85,7 +90,7 @@ export class PauseCommands {
       };
       await this.#brakes.update(
         "brake.engaged",
-        { brakes: [brake], holds: [hold] },
+        { brakes: [brake], holds: [hold], claim: command.claim },
         { ...about(command), message: `engaged by ${command.subject}` },
       );
       return { held: { brake, hold }, previousStatus };
@@ -111,6 +116,7 @@ export class PauseCommands {
         if (releasing) return { held: releasing, previousStatus };
         throw notHeld(workflowId, shown);
       }
+      if (command.validateOnly) return { held: undefined, previousStatus };
       const release = {
         by: command.subject,
         reason: command.reason,
@@ -124,7 +130,7 @@ export class PauseCommands {
       const done = own.map(({ brake }): Brake => ({ ...brake, state: "RELEASED", release }));
       await this.#brakes.update(
         "brake.released",
-        { brakes: done },
+        { brakes: done, claim: command.claim },
         { ...about(command), message: `released by ${command.subject}` },
       );
       // The brake on this one workflow is gone; it is told who else goes on holding it.

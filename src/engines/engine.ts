@@ -7,7 +7,8 @@
  * - **standstill** is an observation: `observe` showed `paused` and no step in flight. Only that is PAUSED.
  * - **release** lets a workflow go on that the engine shows as paused. It MUST be safe to repeat, MUST lose nothing, and MUST
  *   NOT be called for a workflow that somebody else paused.
- * - **list, get, observe, trace** only read, and every read is bounded in size and time.
+ * - **list, get, observe, trace** only read, and every read is bounded in size and time. What the brake asks (open, hold,
+ *   release, an urgent observe) MUST NOT wait behind the reads of people.
  *
  * A method rejects with MissionControlError ENGINE_UNAVAILABLE where the engine did not answer, and honours its signal.
  */
@@ -31,8 +32,11 @@ export interface Engine {
   handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]>;
   /** Those of the ids that the engine knows. Also takes ids that it never gave out, and does not find them. */
   get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]>;
-  /** What is in flight and how far each of them is; ids that the engine does not know are missing from the answer. */
-  observe(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, Observation>>;
+  /**
+   * What is in flight and how far each of them is; ids that the engine does not know are missing from the answer. `urgent`:
+   * for the brake.
+   */
+  observe(ids: readonly string[], signal?: AbortSignal, urgent?: boolean): Promise<Map<string, Observation>>;
   /** The workflow's own timeline, the oldest first; undefined where the engine does not know it. */
   trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined>;
   /** Workflows that changed at or after the moment, at most `limit`, the longest unchanged first. */

@@ -13,7 +13,7 @@ export class EngineRegistry {
   /** All engines, or those named. Throws UNKNOWN_ENGINE for a name that is not configured. */
   select(names: readonly string[] = []): Engine[] {
     if (names.length === 0) return [...this.#engines.values()];
-    return names.map((name) => this.named(name));
+    return [...new Set(names)].map((name) => this.named(name));
   }
 
   /** Throws UNKNOWN_ENGINE where no engine has the name. */

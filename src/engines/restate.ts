@@ -1,4 +1,3 @@
-import { MissionControlError } from "../errors.ts";
 import type {
   Capabilities,
   Engine,
@@ -11,7 +10,7 @@ import type {
   OpenQuery,
   ReleaseAnswer,
 } from "./engine.ts";
-import { type AdminAddress, AdminApi } from "./restate/admin-api.ts";
+import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
 import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
@@ -69,7 +68,7 @@ export class RestateEngine implements Engine {
     );
     this.#virtualQueues = features?.vqueues === true;
     // /version answers before queries do, and the brake needs both.
-    await this.#api.query("SELECT 1", signal);
+    await this.#api.query("SELECT 1", "read", signal);
     return { version };
   }
 
@@ -79,6 +78,7 @@ export class RestateEngine implements Engine {
     return this.#workflows(
       await this.#api.query<InvocationRow>(
         `SELECT ${invocationColumns} FROM sys_invocation_status WHERE ${where} ORDER BY created_at DESC, id DESC LIMIT ${query.limit}`,
+        "read",
         signal,
       ),
       signal,
@@ -91,6 +91,7 @@ export class RestateEngine implements Engine {
     if (where === undefined) return [];
     const rows = await this.#api.query<InvocationRow>(
       `SELECT ${invocationColumns} FROM sys_invocation_status WHERE ${where}`,
+      "brake",
       signal,
     );
     return rows.map((row) => toWorkflow(row, undefined, metadata));
@@ -113,6 +114,7 @@ export class RestateEngine implements Engine {
       Pick<InvocationRow, "status" | "completion_result" | "completion_failure"> & { n: number }
     >(
       "SELECT status, completion_result, CASE WHEN completion_failure LIKE '[409] %' THEN completion_failure END AS completion_failure, count(*) AS n FROM sys_invocation_status GROUP BY 1, 2, 3",
+      "read",
       signal,
     );
     const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
@@ -134,6 +136,7 @@ export class RestateEngine implements Engine {
     for (const chunk of chunks(ids.filter(isInvocationId))) {
       const rows = await this.#api.query<InvocationRow>(
         `SELECT ${invocationColumns} FROM sys_invocation_status WHERE id IN ${inList(chunk)}`,
+        "read",
         signal,
       );
       found.push(...(await this.#workflows(rows, signal)));
@@ -141,16 +144,18 @@ export class RestateEngine implements Engine {
     return found;
   }
 
-  async observe(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, Observation>> {
+  async observe(ids: readonly string[], signal?: AbortSignal, urgent = false): Promise<Map<string, Observation>> {
+    const lane = urgent ? "brake" : "read";
     const observations = new Map<string, Observation>();
     for (const chunk of chunks(ids.filter(isInvocationId), journalsPerQuery)) {
       // The journal is read before the status: a status of "paused" then covers every step that the journal showed.
-      const journals = Map.groupBy(await this.#stepRows(chunk, signal), (row) => row.id);
+      const journals = Map.groupBy(await this.#stepRows(chunk, lane, signal), (row) => row.id);
       const invocations = await this.#api.query<InvocationRow>(
         `SELECT ${invocationColumns} FROM sys_invocation_status WHERE id IN ${inList(chunk)}`,
+        lane,
         signal,
       );
-      const attempts = await this.#attempts(chunk, signal);
+      const attempts = await this.#attempts(chunk, lane, signal);
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
@@ -165,10 +170,12 @@ export class RestateEngine implements Engine {
     if (workflow === undefined) return undefined;
     const rows = await this.#api.query<JournalRow>(
       `SELECT ${journalColumns} FROM sys_journal WHERE id = ${quote(id)} ORDER BY "index" LIMIT ${journalLimit}`,
+      "read",
       signal,
     );
     const events = await this.#api.query<EventRow>(
       `SELECT after_journal_entry_index, appended_at, event_type, event_json FROM sys_journal_events WHERE id = ${quote(id)} LIMIT 1000`,
+      "read",
       signal,
     );
     const entries = traceOf(rows, events, {
@@ -194,6 +201,7 @@ export class RestateEngine implements Engine {
   async changedSince(since: Date, limit: number, signal?: AbortSignal): Promise<EngineWorkflow[]> {
     const rows = await this.#api.query<InvocationRow>(
       `SELECT ${invocationColumns} FROM sys_invocation_status WHERE modified_at >= ${timestamp(since)} ORDER BY modified_at, id LIMIT ${limit}`,
+      "read",
       signal,
     );
     return this.#workflows(rows, signal);
@@ -237,22 +245,24 @@ export class RestateEngine implements Engine {
   async #attemptsOf(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, AttemptRow>> {
     const all = new Map<string, AttemptRow>();
     for (const chunk of chunks(ids.filter(isInvocationId))) {
-      for (const [id, row] of await this.#attempts(chunk, signal)) all.set(id, row);
+      for (const [id, row] of await this.#attempts(chunk, "read", signal)) all.set(id, row);
     }
     return all;
   }
 
-  async #attempts(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, AttemptRow>> {
+  async #attempts(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<Map<string, AttemptRow>> {
     const rows = await this.#api.query<AttemptRow>(
       `SELECT ${attemptColumns} FROM sys_invocation WHERE id IN ${inList(ids)}`,
+      lane,
       signal,
     );
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  async #stepRows(ids: readonly string[], signal?: AbortSignal): Promise<JournalRow[]> {
+  async #stepRows(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<JournalRow[]> {
     return this.#api.query<JournalRow>(
       `SELECT ${journalColumns} FROM sys_journal WHERE id IN ${inList(ids)} AND entry_type IN ('Command: Run', 'Notification: Run') ORDER BY id, "index"`,
+      lane,
       signal,
     );
   }
@@ -263,6 +273,7 @@ export class RestateEngine implements Engine {
     for (const chunk of chunks(ids, batchSize)) {
       const rows = await this.#api.query<{ id: string }>(
         `SELECT id FROM sys_invocation_status WHERE status = 'suspended' AND id IN ${inList(chunk)}`,
+        "brake",
         signal,
       );
       for (const { id } of rows) found.push(id);
@@ -316,17 +327,4 @@ function mapValues<Key, From, To>(map: ReadonlyMap<Key, From>, change: (value: F
 
 function* chunks(ids: readonly string[], size = chunkSize): Generator<readonly string[]> {
   for (let at = 0; at < ids.length; at += size) yield ids.slice(at, at + size);
-}
-
-/** An address as configuration gives it: "unix:<path>" or "http://host:port". */
-export function parseAdminAddress(text: string): AdminAddress {
-  if (text.startsWith("unix:")) return { socketPath: text.slice("unix:".length) };
-  const url = URL.parse(text);
-  if (url?.protocol !== "http:") {
-    throw new MissionControlError(
-      "INVALID_ARGUMENT",
-      `"${text}" is no admin address: write "unix:/path/to/admin.sock" or "http://127.0.0.1:9070"`,
-    );
-  }
-  return { host: url.hostname, port: Number(url.port || 80) };
 }

@@ -18,7 +18,7 @@ import {
 } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
 import { watchBrake } from "../brakes/brake-watch.ts";
-import type { Brakes } from "../brakes/brakes.ts";
+import type { Brakes, Claim } from "../brakes/brakes.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
 import type { GateRules } from "../brakes/gate-rules.ts";
 import type { Gates } from "../brakes/gates.ts";
@@ -63,8 +63,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
 
     engageBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
-      const input = { schema: EngageBrakeRequestSchema, message: request };
-      return idempotency.once(call, request.requestId, input, EngageBrakeResponseSchema, async () => {
+      const work = async (claim: Claim | undefined) => {
         const includeDescendants = !request.excludeDescendants;
         if (request.validateOnly) {
           const resolved = await commands.resolve(wanted(request), includeDescendants, context.signal);
@@ -82,6 +81,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           emergency: request.emergency,
           expiresInMs: request.expiresIn && durationMs(request.expiresIn),
           expectedSetHash: request.expectedSetHash,
+          claim,
         });
         call.brakeId = brake.brakeId;
         await settleEngagement(deps, brake, {
@@ -90,6 +90,16 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           signal: context.signal,
         });
         return create(EngageBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+      };
+      return idempotency.once({
+        call,
+        requestId: request.requestId,
+        input: { schema: EngageBrakeRequestSchema, message: request },
+        output: EngageBrakeResponseSchema,
+        signal: context.signal,
+        work,
+        recall: async (brakeId) =>
+          create(EngageBrakeResponseSchema, { brake: await view(deps, brakeId), auditEntryId: entryId }),
       });
     },
 
@@ -117,14 +127,14 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
 
     approveBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
-      const input = { schema: ApproveBrakeRequestSchema, message: request };
-      return idempotency.once(call, request.requestId, input, ApproveBrakeResponseSchema, async () => {
+      const work = async (claim: Claim | undefined) => {
         call.brakeId = request.brakeId;
         const brake = await commands.approve(request.brakeId, {
           subject: principal.subject,
           roles: principal.roles,
           reason: request.reason,
           entryId,
+          claim,
         });
         await settleEngagement(deps, brake, {
           waitMs: 0,
@@ -132,13 +142,22 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           signal: context.signal,
         });
         return create(ApproveBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+      };
+      return idempotency.once({
+        call,
+        requestId: request.requestId,
+        input: { schema: ApproveBrakeRequestSchema, message: request },
+        output: ApproveBrakeResponseSchema,
+        signal: context.signal,
+        work,
+        recall: async (brakeId) =>
+          create(ApproveBrakeResponseSchema, { brake: await view(deps, brakeId), auditEntryId: entryId }),
       });
     },
 
     releaseBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
-      const input = { schema: ReleaseBrakeRequestSchema, message: request };
-      return idempotency.once(call, request.requestId, input, ReleaseBrakeResponseSchema, async () => {
+      const work = async (claim: Claim | undefined) => {
         call.brakeId = request.brakeId;
         const found = await brakes.find(request.brakeId);
         if (!found) throw brakeNotFound(request.brakeId);
@@ -148,7 +167,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           const { staged } = request;
           await commands.release(
             request.brakeId,
-            { subject: principal.subject, roles: principal.roles, reason: request.reason, entryId },
+            { subject: principal.subject, roles: principal.roles, reason: request.reason, entryId, claim },
             staged && {
               percent: staged.percent,
               watchMs: staged.watch ? durationMs(staged.watch) : 0,
@@ -166,6 +185,22 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           auditEntryId: entryId,
           stillHeld,
         });
+      };
+      return idempotency.once({
+        call,
+        requestId: request.requestId,
+        input: { schema: ReleaseBrakeRequestSchema, message: request },
+        output: ReleaseBrakeResponseSchema,
+        signal: context.signal,
+        work,
+        recall: async (brakeId) => {
+          const stillHeld = commands.stillHeld(brakeId);
+          return create(ReleaseBrakeResponseSchema, {
+            brake: await view(deps, brakeId),
+            auditEntryId: entryId,
+            stillHeld,
+          });
+        },
       });
     },
   };

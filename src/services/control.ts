@@ -12,9 +12,9 @@ import {
   ResumeWorkflowResponseSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Workflow_Status as Status, type Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import type { Brakes } from "../brakes/brakes.ts";
+import type { Brakes, Claim } from "../brakes/brakes.ts";
 import { holds } from "../brakes/halt.ts";
-import type { ControlResult, PauseCommands } from "../brakes/pause.ts";
+import type { ControlCommand, ControlResult, PauseCommands } from "../brakes/pause.ts";
 import { statusName } from "../brakes/status.ts";
 import { receiptOf } from "../brakes/view.ts";
 import { until } from "../brakes/wait.ts";
@@ -42,68 +42,64 @@ export class ControlService {
   }
 
   pause(request: PauseWorkflowRequest, context: HandlerContext): Promise<PauseWorkflowResponse> {
-    const { call } = callerOf(context);
-    const input = { schema: PauseWorkflowRequestSchema, message: request };
-    return this.#idempotency.once(call, request.requestId, input, PauseWorkflowResponseSchema, async () => {
-      const answer = await this.#control("pause", request, context, ({ workflowId, entryId, subject, precondition }) =>
-        this.#commands.pause({
-          workflowId,
-          reason: request.reason,
-          emergency: request.emergency,
-          subject,
-          entryId,
-          expiresInMs: request.expiresIn && durationMs(request.expiresIn),
-          precondition,
-        }),
-      );
-      return create(PauseWorkflowResponseSchema, answer);
+    return this.#idempotency.once({
+      call: callerOf(context).call,
+      requestId: request.requestId,
+      input: { schema: PauseWorkflowRequestSchema, message: request },
+      output: PauseWorkflowResponseSchema,
+      signal: context.signal,
+      work: async (claim) => {
+        const expiresInMs = request.expiresIn && durationMs(request.expiresIn);
+        const work = (command: ControlCommand) => this.#commands.pause({ ...command, expiresInMs });
+        return create(PauseWorkflowResponseSchema, await this.#control("pause", request, context, claim, work));
+      },
+      recall: async (brakeId) => create(PauseWorkflowResponseSchema, await this.#recall("pause", context, brakeId)),
     });
   }
 
   resume(request: ResumeWorkflowRequest, context: HandlerContext): Promise<ResumeWorkflowResponse> {
-    const { call } = callerOf(context);
-    const input = { schema: ResumeWorkflowRequestSchema, message: request };
-    return this.#idempotency.once(call, request.requestId, input, ResumeWorkflowResponseSchema, async () => {
-      const answer = await this.#control("resume", request, context, ({ workflowId, entryId, subject, precondition }) =>
-        this.#commands.resume({
-          workflowId,
-          reason: request.reason,
-          emergency: request.emergency,
-          subject,
-          entryId,
-          precondition,
-        }),
-      );
-      return create(ResumeWorkflowResponseSchema, answer);
+    return this.#idempotency.once({
+      call: callerOf(context).call,
+      requestId: request.requestId,
+      input: { schema: ResumeWorkflowRequestSchema, message: request },
+      output: ResumeWorkflowResponseSchema,
+      signal: context.signal,
+      work: async (claim) => {
+        const work = (command: ControlCommand) => this.#commands.resume(command);
+        return create(ResumeWorkflowResponseSchema, await this.#control("resume", request, context, claim, work));
+      },
+      recall: async (brakeId) => create(ResumeWorkflowResponseSchema, await this.#recall("resume", context, brakeId)),
     });
   }
 
   /** What both have in common: check, do, wait, look again, tell. */
   async #control(
-    action: "pause" | "resume",
+    action: Action,
     request: PauseWorkflowRequest | ResumeWorkflowRequest,
     context: HandlerContext,
-    work: (command: {
-      workflowId: string;
-      entryId: string;
-      subject: string;
-      precondition: () => Promise<void>;
-    }) => Promise<ControlResult>,
+    claim: Claim | undefined,
+    work: (command: ControlCommand) => Promise<ControlResult>,
   ): Promise<ControlAnswer> {
     const { call, principal, entryId } = callerOf(context);
     const target = targetOf(call);
     const { workflowId } = target;
-    const precondition = async () => {
-      if (request.etag === "") return;
-      const current = await this.#workflows.get(workflowId, context.signal);
-      if (current.etag !== request.etag) throw etagMismatch(current);
-    };
-    if (request.validateOnly) {
-      await precondition();
-      return this.#answer(action, target, target, call, undefined);
-    }
-    const result = await work({ workflowId, entryId, subject: principal.subject, precondition });
-    const { brakeId } = result.held.brake;
+    const result = await work({
+      workflowId,
+      reason: request.reason,
+      emergency: request.emergency,
+      subject: principal.subject,
+      entryId,
+      claim,
+      validateOnly: request.validateOnly,
+      precondition: async () => {
+        if (request.etag === "") return;
+        const current = await this.#workflows.get(workflowId, context.signal);
+        if (current.etag !== request.etag) throw etagMismatch(current);
+      },
+    });
+    if (request.validateOnly || result.held === undefined) return this.#answer(action, target, target, call, undefined);
+    const { brake: done } = result.held;
+    const { brakeId } = done;
     call.brakeId = brakeId;
     const now = () => {
       const brake = this.#brakes.active(brakeId);
@@ -127,8 +123,18 @@ export class ControlService {
     return this.#answer(action, after, { ...target, status: result.previousStatus }, call, held);
   }
 
+  /** What a request did before a crash, told by the brake that it took effect on and by what is seen now. */
+  async #recall(action: Action, context: HandlerContext, brakeId: string): Promise<ControlAnswer> {
+    const { call } = callerOf(context);
+    const target = targetOf(call);
+    call.brakeId = brakeId;
+    const found = await this.#brakes.find(brakeId);
+    const hold = found?.holds.find((one) => one.workflowId === target.workflowId);
+    return this.#answer(action, target, target, call, found && hold ? { brake: found.brake, hold } : undefined);
+  }
+
   /** The answer tells what is, not what was asked for. What was done is done, also where the engine does not answer now. */
-  async #readBack(action: "pause" | "resume", target: Workflow): Promise<Workflow> {
+  async #readBack(action: Action, target: Workflow): Promise<Workflow> {
     try {
       return await this.#workflows.get(target.workflowId);
     } catch (error) {
@@ -142,21 +148,18 @@ export class ControlService {
     }
   }
 
-  #answer(
-    action: string,
-    after: Workflow,
-    before: Workflow,
-    call: Call,
-    held: ControlResult["held"] | undefined,
-  ): ControlAnswer {
-    const time = action === "pause" ? held?.brake.engageTime : held?.brake.release?.time;
+  #answer(action: Action, after: Workflow, before: Workflow, call: Call, held: ControlResult["held"]): ControlAnswer {
+    const pause = action === "pause";
+    const time = pause ? held?.brake.engageTime : held?.brake.release?.time;
+    // Where it was so before, it is somebody else's doing: theirs is the name, the time and the reason.
+    const author = pause ? held?.brake.engagedBy : held?.brake.release?.by;
     const receipt = held ? receiptOf(held.hold) : after.haltReceipt;
     return {
       workflowId: after.workflowId,
       action,
       previousStatus: before.status,
       newStatus: after.status,
-      controlledBy: call.principal?.subject ?? "",
+      controlledBy: author ?? call.principal?.subject ?? "",
       controlledAt: timestampFromMs(time ?? Date.now()),
       auditEntryId: call.entryId ?? "",
       brakeId: held?.brake.brakeId ?? "",
@@ -165,6 +168,8 @@ export class ControlService {
     };
   }
 }
+
+type Action = "pause" | "resume";
 
 /** The two answers have the same fields. */
 type ControlAnswer = MessageInitShape<typeof PauseWorkflowResponseSchema> &

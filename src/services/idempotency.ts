@@ -1,4 +1,5 @@
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import type { Claim } from "../brakes/brakes.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
 import { requestDigest } from "../ledger/digest.ts";
@@ -6,6 +7,21 @@ import type { Store } from "../store/store.ts";
 
 /** Answers that are kept in memory, beside the store: they bridge the time until the OUTCOME entry has committed them. */
 const recentLimit = 10_000;
+
+/** One request that may come several times. */
+export interface IdempotentRequest<Req extends DescMessage, Res extends DescMessage> {
+  readonly call: Call;
+  /** "" where it has none: then it is done whenever it comes. */
+  readonly requestId: string;
+  readonly input: { readonly schema: Req; readonly message: MessageShape<Req> };
+  readonly output: Res;
+  /** Ends the wait for the answer to the first of them. */
+  readonly signal: AbortSignal;
+  /** Does it; the claim is to be committed together with the effect. */
+  readonly work: (claim: Claim | undefined) => Promise<MessageShape<Res>>;
+  /** Answers from the brake that it took effect on, where a crash came between the effect and the answer. */
+  readonly recall: (brakeId: string) => Promise<MessageShape<Res>>;
+}
 
 /** The same request_id of the same caller does one thing: repeated, it gets the first answer; with other content, an error. */
 export class Idempotency {
@@ -16,39 +32,44 @@ export class Idempotency {
     this.#store = store;
   }
 
-  /** Runs `work` unless the request was answered before. A failure is not kept: the caller may try again. */
+  /** Runs the work unless the request was answered before. A failure is not kept: the caller may try again. */
   async once<Req extends DescMessage, Res extends DescMessage>(
-    call: Call,
-    requestId: string,
-    input: { schema: Req; message: MessageShape<Req> },
-    output: Res,
-    work: () => Promise<MessageShape<Res>>,
+    request: IdempotentRequest<Req, Res>,
   ): Promise<MessageShape<Res>> {
-    if (requestId === "") return work();
+    const { call, requestId, input, output, work } = request;
+    if (requestId === "") return work(undefined);
     const key = [call.principal?.issuer, call.principal?.subject, call.method, requestId.toLowerCase()].join("\n");
     const digest = requestDigest(input.schema, input.message);
-    const known = this.#recent.get(key) ?? (await this.#stored(key)) ?? this.#recent.get(key);
-    if (known) {
-      if (!Buffer.from(known.digest).equals(digest)) throw reused(requestId);
-      return fromBinary(output, await known.response);
-    }
-    const result = work();
+    const stored = this.#recent.has(key) ? undefined : await this.#store.answer(key);
+    const recent = this.#recent.get(key);
+    const known = recent?.digest ?? stored?.requestDigest;
+    if (known && !Buffer.from(known).equals(digest)) throw reused(requestId);
+    if (recent) return fromBinary(output, await unlessAborted(recent.response, request.signal));
+    if (stored && stored.response.length > 0) return fromBinary(output, stored.response);
+    const result = stored ? request.recall(stored.brakeId) : work({ key, requestDigest: digest });
     const response = result.then((message) => toBinary(output, message));
     this.#recent.set(key, { digest, response });
     if (this.#recent.size > recentLimit) for (const oldest of this.#recent.keys().take(1)) this.#recent.delete(oldest);
     try {
-      call.also = { answers: [{ key, requestDigest: digest, response: await response, time: Date.now() }] };
+      const brakeId = call.brakeId ?? stored?.brakeId ?? "";
+      call.also = {
+        answers: [{ key, requestDigest: digest, response: await response, brakeId, time: Date.now() }],
+      };
       return await result;
     } catch (error) {
       this.#recent.delete(key);
       throw error;
     }
   }
+}
 
-  async #stored(key: string): Promise<{ digest: Uint8Array; response: Promise<Uint8Array> } | undefined> {
-    const answer = await this.#store.answer(key);
-    return answer && { digest: answer.requestDigest, response: Promise.resolve(answer.response) };
-  }
+function unlessAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+    result.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 function reused(requestId: string): MissionControlError {

@@ -93,7 +93,7 @@ function filterOf(request: {
   return { statuses: request.status, types: request.type, engines: request.engine, labels: request.label };
 }
 
-/** A timeline only grows at its end, so a position in it stays good. */
+/** A position in the timeline: entries may still come before it where clocks differ, so a page may overlap the last one. */
 function traceOffset(token: string): number {
   if (token === "") return 0;
   const offset = Number(token);

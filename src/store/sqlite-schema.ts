@@ -68,6 +68,7 @@ const migrations: readonly string[] = [
     key            TEXT PRIMARY KEY,
     request_digest BLOB NOT NULL,
     response       BLOB NOT NULL,
+    brake_id       TEXT NOT NULL,
     time           INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX answer_by_time ON answer (time);

@@ -66,9 +66,10 @@ export function openSqlite(path: string): Store {
     ),
     // The first answer stands: a request that was answered is never answered otherwise.
     putAnswer: db.prepare(
-      "INSERT INTO answer (key, request_digest, response, time) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+      `INSERT INTO answer (key, request_digest, response, brake_id, time) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (key) DO UPDATE SET response = excluded.response WHERE length(response) = 0`,
     ),
-    answer: db.prepare("SELECT key, request_digest, response, time FROM answer WHERE key = ?"),
+    answer: db.prepare("SELECT key, request_digest, response, brake_id, time FROM answer WHERE key = ?"),
     prune: db.prepare(
       `DELETE FROM answer WHERE key IN (SELECT key FROM answer WHERE time < ? ORDER BY time LIMIT ${maxPrunedAtOnce})`,
     ),
@@ -130,8 +131,8 @@ export function openSqlite(path: string): Store {
     for (const hold of change.holds ?? []) {
       sql.putHold.run(hold.brakeId, hold.workflowId, hold.halt.settled ? 1 : 0, JSON.stringify(hold));
     }
-    for (const { key, requestDigest, response, time } of change.answers ?? []) {
-      sql.putAnswer.run(key, requestDigest, response, time);
+    for (const { key, requestDigest, response, brakeId, time } of change.answers ?? []) {
+      sql.putAnswer.run(key, requestDigest, response, brakeId, time);
     }
     return entries;
   }
@@ -255,6 +256,7 @@ function toAnswer(row: Row | undefined): Answer | undefined {
     key: row.key as string,
     requestDigest: row.request_digest as Uint8Array,
     response: row.response as Uint8Array,
+    brakeId: row.brake_id as string,
     time: row.time as number,
   };
 }

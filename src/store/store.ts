@@ -51,8 +51,10 @@ export interface Answer {
   readonly key: string;
   /** SHA-256 over the request: the same key with another digest is an error. */
   readonly requestDigest: Uint8Array;
-  /** The response message's bytes. */
+  /** The response message's bytes; empty while only the effect is known, not how the call ended. */
   readonly response: Uint8Array;
+  /** The brake that the request took effect on; "" where it took none. */
+  readonly brakeId: string;
   /** ms since the epoch. */
   readonly time: number;
 }

@@ -61,7 +61,9 @@ export function storeConformance(
         store.commit({
           entries: [entry(), twice],
           brakes: [brake()],
-          answers: [{ key: "k", requestDigest: Uint8Array.of(1), response: Uint8Array.of(2), time: Date.now() }],
+          answers: [
+            { key: "k", requestDigest: Uint8Array.of(1), response: Uint8Array.of(2), brakeId: "", time: Date.now() },
+          ],
         }),
       ).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
       expect(await all()).toHaveLength(1);
@@ -202,11 +204,28 @@ export function storeConformance(
       expect(await store.brakeOfIntent(intent.entryId)).toEqual(brake());
     });
 
+    it("fills in the answer to a request whose effect is known already, once", async () => {
+      const claim = {
+        key: "k",
+        requestDigest: Uint8Array.of(1),
+        response: new Uint8Array(),
+        brakeId: "br_1",
+        time: Date.now(),
+      };
+      await store.commit({ entries: [], answers: [claim] });
+      expect(await store.answer("k")).toEqual(claim);
+      const answer = { ...claim, response: Uint8Array.of(7) };
+      await store.commit({ entries: [], answers: [answer] });
+      await store.commit({ entries: [], answers: [{ ...claim, response: Uint8Array.of(8) }] });
+      expect(await store.answer("k")).toEqual(answer);
+    });
+
     it("gives the first answer to a request again", async () => {
       const answer = {
         key: "alice/Pause/1",
         requestDigest: Uint8Array.of(1),
         response: Uint8Array.of(2),
+        brakeId: "",
         time: Date.now(),
       };
       await store.commit({ entries: [], answers: [answer] });
@@ -221,6 +240,7 @@ export function storeConformance(
         key,
         requestDigest: Uint8Array.of(1),
         response: Uint8Array.of(2),
+        brakeId: "",
         time: Date.now() - age,
       });
       await store.commit({ entries: [], answers: [of("young", 23.9 * hour), of("old", 26 * hour)] });

@@ -178,7 +178,7 @@ export class Halting {
 
   /** The holds with what became of the steps, where the journal could be read. */
   async #withSteps(stood: readonly Hold[]): Promise<Hold[]> {
-    const seen = await this.#on.engine.observe(stood.map(idOf), this.#on.signal);
+    const seen = await this.#on.engine.observe(stood.map(idOf), this.#on.signal, true);
     return stood.map((hold) => {
       const observation = seen.get(idOf(hold));
       return observation ? { ...hold, halt: { ...hold.halt, steps: haltedSteps(hold.halt, observation) } } : hold;

@@ -52,7 +52,7 @@ export class LettingGo {
     await this.#on.note("brake.letting-go", fresh, `${countOf(fresh)} to be let go`);
     await this.#release(paused.slice(0, releasesPerRound));
     const { engine, signal } = this.#on;
-    for (const [id, seen] of await engine.observe(unsure.slice(0, journalsPerRound), signal)) {
+    for (const [id, seen] of await engine.observe(unsure.slice(0, journalsPerRound), signal, true)) {
       const free = this.#on.on(id).filter((one) => !holds(one));
       done.push(
         ...free.filter(({ hold }) => afterRelease(hold.halt, seen, now) === "settle").map(({ hold }) => settled(hold)),

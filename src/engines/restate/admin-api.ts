@@ -5,15 +5,17 @@ import { MissionControlError } from "../../errors.ts";
 export type AdminAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 /** What is sent at the same time, waited for, and read at the most. Two runaway queries starve the engine. */
-const limits = { sockets: 32, queries: 4, requestMs: 10_000, responseBytes: 128 * 1024 * 1024 } as const;
+const limits = { sockets: 32, queries: 4, waiting: 256, requestMs: 10_000, responseBytes: 128 * 1024 * 1024 } as const;
+
+/** Whose a query is: the brake's own never wait behind those of people who look. */
+export type Lane = "brake" | "read";
 
 /** The few calls of Restate's admin API that Mission Control makes; HTTP/1.1, as its HTTP/2 is many times slower. */
 export class AdminApi {
   readonly #engine: string;
   readonly #address: AdminAddress;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: limits.sockets });
-  readonly #waiting: (() => void)[] = [];
-  #queries = 0;
+  readonly #slots = { brake: new Slots(), read: new Slots() };
 
   constructor(engine: string, address: AdminAddress) {
     this.#engine = engine;
@@ -21,9 +23,15 @@ export class AdminApi {
   }
 
   /** Runs one SQL query; rows as the engine gives them. The text must be made of constants and quoted values only. */
-  async query<Row>(sql: string, signal?: AbortSignal): Promise<Row[]> {
-    if (this.#queries >= limits.queries) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#queries++;
+  async query<Row>(sql: string, lane: Lane, signal?: AbortSignal): Promise<Row[]> {
+    const slots = this.#slots[lane];
+    if (!(await slots.take(signal))) {
+      throw new MissionControlError(
+        "ENGINE_BUSY",
+        `more than ${limits.waiting} queries wait for engine "${this.#engine}": try again later`,
+        { metadata: { engine: this.#engine } },
+      );
+    }
     try {
       const { status, body } = await this.#send("POST", "/query", JSON.stringify({ query: sql }), signal);
       // An id of the right shape may still be none; the engine then fails the query instead of finding nothing.
@@ -31,8 +39,7 @@ export class AdminApi {
       if (status !== 200) throw this.#refused(status, body, "/query");
       return (JSON.parse(body) as { rows: Row[] }).rows;
     } finally {
-      this.#queries--;
-      this.#waiting.shift()?.();
+      slots.give();
     }
   }
 
@@ -128,5 +135,43 @@ export class AdminApi {
       });
       req.end(body);
     });
+  }
+}
+
+/** A few slots, and a bounded queue for them in the order of arrival. */
+class Slots {
+  readonly #waiting = new Set<() => void>();
+  #taken = 0;
+
+  /** True once there is one; false where too many wait already. Rejects when the signal aborts meanwhile. */
+  take(signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    if (this.#taken < limits.queries) {
+      this.#taken++;
+      return Promise.resolve(true);
+    }
+    if (this.#waiting.size >= limits.waiting) return Promise.resolve(false);
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.#waiting.delete(enter);
+        reject(signal?.reason);
+      };
+      const enter = () => {
+        signal?.removeEventListener("abort", abort);
+        resolve(true);
+      };
+      this.#waiting.add(enter);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+  }
+
+  /** Hands it on to who waits longest, or puts it back. */
+  give(): void {
+    for (const enter of this.#waiting) {
+      this.#waiting.delete(enter);
+      enter();
+      return;
+    }
+    this.#taken--;
   }
 }

@@ -18,8 +18,13 @@ export function inList(texts: readonly string[]): string {
   return `(${texts.map(quote).join(", ")})`;
 }
 
+/** Nanoseconds in 64 bits reach from 1677 to 2262: what is beyond is as good as the end of it. */
+const reach = { from: Date.UTC(1700, 0), to: Date.UTC(2200, 0) } as const;
+
+/** A moment as an SQL literal. */
 export function timestamp(date: Date): string {
-  return `TIMESTAMP ${quote(date.toISOString())}`;
+  const within = new Date(Math.min(Math.max(date.getTime(), reach.from), reach.to));
+  return `TIMESTAMP ${quote(within.toISOString())}`;
 }
 
 /** The WHERE clause of a list; undefined where nothing can match. */

@@ -281,7 +281,7 @@ test("--yes does not ask, and --validate-only has nothing to ask", async () => {
 test("what cannot be previewed is not engaged unasked, and it says how to do it all the same", async () => {
   const { code, stderr, requests } = await onScreen("y\n", [], {
     previewBrake: () => {
-      throw failure(Code.FailedPrecondition, "the engine does not list", { reason: "ENGINE_REFUSED" });
+      throw failure(Code.FailedPrecondition, "the engine does not list", { reason: "ENGINE_UNAVAILABLE" });
     },
   });
   expect({ code, requests }).toEqual({ code: 5, requests: [] });
