@@ -76,6 +76,7 @@ test("the contract of an engine has no method that could change a workflow", () 
       "list",
       "observe",
       "open",
+      "pausedByGate",
       "probe",
       "release",
       "trace",

@@ -47,6 +47,11 @@ export class Catching {
     return !this.#looked.has(`${brake.brakeId} ${engine}`);
   }
 
+  /** Everything is to be looked at once more: something was held that nobody told of. */
+  lookAgain(): void {
+    this.#looked.clear();
+  }
+
   looked(brake: Brake, engine: string): void {
     this.#looked.add(`${brake.brakeId} ${engine}`);
   }
@@ -57,6 +62,7 @@ export class Catching {
  * the children of what it holds. Workflows that it holds already get none, those that it had let go are held anew.
  *
  * @param late true where the brake was engaged before.
+ * @param byGate the engine's own ids of those that stand paused because a gate held them: that is ours, not somebody else's.
  */
 export function catchAll(
   brakes: Brakes,
@@ -65,6 +71,7 @@ export function catchAll(
   engine: string,
   rows: readonly EngineWorkflow[],
   late: boolean,
+  byGate: ReadonlySet<string> = new Set(),
 ): Hold[] {
   const now = Date.now();
   const found = new Map<string, Hold>();
@@ -83,7 +90,8 @@ export function catchAll(
       }
       return;
     }
-    const halt = beginHalt(row.status, brakes.on(workflowId), now);
+    const shown = byGate.has(row.id) ? "running" : row.status;
+    const halt = beginHalt(shown, brakes.on(workflowId), now);
     found.set(workflowId, {
       brakeId: brake.brakeId,
       workflowId,

@@ -157,7 +157,7 @@ export class FleetCommands {
       release: undefined,
       gates: waits ? [] : this.#attachedGates(),
     };
-    const found = waits ? [] : this.#firstCatch(brake, resolved);
+    const found = waits ? [] : await this.#firstCatch(brake, resolved);
     await this.#brakes.update(
       waits ? "brake.awaiting-approval" : "brake.engaged",
       { brakes: [brake], holds: found, claim: command.claim },
@@ -233,7 +233,7 @@ export class FleetCommands {
       };
       await this.#brakes.update(
         "brake.engaged",
-        { brakes: [next], holds: this.#firstCatch(next, resolved), claim: asking.claim },
+        { brakes: [next], holds: await this.#firstCatch(next, resolved), claim: asking.claim },
         { ...about, message: `approved by ${asking.subject}, engaged: ${resolved.count} match` },
       );
       return next;
@@ -303,10 +303,12 @@ export class FleetCommands {
     });
   }
 
-  #firstCatch(brake: Brake, resolved: Resolved): Hold[] {
+  async #firstCatch(brake: Brake, resolved: Resolved): Promise<Hold[]> {
     const all: Hold[] = [];
     for (const [engine, rows] of resolved.byEngine) {
-      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false);
+      const paused = rows.filter((row) => row.status === "paused").map((row) => row.id);
+      const byGate = paused.length > 0 ? await engine.pausedByGate(paused) : new Set<string>();
+      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false, byGate);
       for (const hold of found) all.push({ ...hold, order: all.length });
       this.#catching.looked(brake, engine.name);
     }

@@ -41,7 +41,8 @@ export class GateRules {
   /** `wake`: called when gates have paused something that no brake may be holding. */
   start(wake: (engine: string) => void): void {
     const offChange = this.#brakes.onChange(() => void this.sync());
-    const offHeld = this.#gates.onHeld((engine, ids) => {
+    const offHeld = this.#gates.onHeld((engine, ids, incomplete) => {
+      if (incomplete) this.#catching.lookAgain();
       const strays = ids.filter((id) => this.#brakes.on(formatWorkflowId(engine, id)).length === 0);
       if (strays.length === 0) return;
       const held = this.#held.get(engine) ?? new Set();

@@ -6,7 +6,7 @@ export function holds({ brake, hold }: Held): boolean {
   return brake.state === "ENGAGED" && !hold.ended && hold.order >= (brake.release?.letGo ?? 0);
 }
 
-/** The beginning of a halt. `shown`: what the engine shows; `others`: holds already on the workflow that are not settled. */
+/** The beginning of a halt. `shown`: what the engine shows, or "running" where a gate paused it; `others`: holds already on the workflow that are not settled. */
 export function beginHalt(shown: EngineStatus, others: readonly Held[], now: number): Halt {
   return {
     requestTime: now,

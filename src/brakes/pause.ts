@@ -53,6 +53,7 @@ export class PauseCommands {
       const others = this.#brakes.on(workflowId);
       const previousStatus = statusOf(shown.status, others);
       if (endedStatuses.includes(shown.status)) throw workflowEnded(workflowId, previousStatus);
+      const byGate = shown.status === "paused" && (await this.#isPausedByGate(workflowId));
       const now = Date.now();
       const enough = others.findLast(
         (held) => held.brake.workflowId !== "" && holds(held) && lasts(held, now, expiresInMs),
@@ -86,7 +87,7 @@ export class PauseCommands {
         caughtThrough: "",
         order: 0,
         ended: false,
-        halt: beginHalt(shown.status, others, now),
+        halt: beginHalt(byGate ? "running" : shown.status, others, now),
       };
       await this.#brakes.update(
         "brake.engaged",
@@ -137,6 +138,11 @@ export class PauseCommands {
       if (others.length > 0) throw heldByOthers(workflowId, others, "its pause is released, but ");
       return { held: { brake: done.at(-1) ?? newest.brake, hold: newest.hold }, previousStatus };
     });
+  }
+
+  async #isPausedByGate(workflowId: string): Promise<boolean> {
+    const { engine, id } = this.#engines.locate(workflowId);
+    return (await engine.pausedByGate([id])).has(id);
   }
 
   async #look(workflowId: string): Promise<EngineWorkflow> {

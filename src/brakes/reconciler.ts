@@ -113,8 +113,10 @@ export class Reconciler {
 
   /** One round over everything; false where there is nothing to hold and nothing to let go. */
   async #round(): Promise<boolean> {
-    await this.#lettingGo.liftStrays();
     const standing = this.#catching.standing();
+    const held = await this.#lettingGo.heldByNobody();
+    await this.#halting.catchHeld(standing, held);
+    await this.#lettingGo.lift(held);
     const mine = this.#on.mine();
     if (standing.length === 0 && mine.size === 0) {
       this.#halting.rest();

@@ -37,6 +37,8 @@ export interface Engine {
    * for the brake.
    */
   observe(ids: readonly string[], signal?: AbortSignal, urgent?: boolean): Promise<Map<string, Observation>>;
+  /** Those of the ids that stand paused because a gate held their next step, not because anybody paused them. */
+  pausedByGate(ids: readonly string[], signal?: AbortSignal): Promise<Set<string>>;
   /** The workflow's own timeline, the oldest first; undefined where the engine does not know it. */
   trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined>;
   /** Workflows that changed at or after the moment, at most `limit`, the longest unchanged first. */

@@ -13,6 +13,7 @@ import type {
 import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
+import { type LatestPause, latestPauses, type PauseRow } from "./restate/pauses.ts";
 import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
 import { inList, isInvocationId, listWhere, openWhere, quote, timestamp } from "./restate/sql.ts";
 
@@ -156,13 +157,26 @@ export class RestateEngine implements Engine {
         signal,
       );
       const attempts = await this.#attempts(chunk, lane, signal);
+      const paused = invocations.filter((row) => row.status === "paused").map((row) => row.id);
+      const pauses = paused.length > 0 ? await this.#pauses(paused, lane, signal) : new Map<string, LatestPause>();
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
-        observations.set(row.id, { status, phase, steps: stepsOf(journals.get(row.id) ?? []) });
+        // A step that a gate holds is in the journal, but it never started.
+        const heldIndex = status === "paused" ? pauses.get(row.id)?.heldIndex : undefined;
+        const rows = (journals.get(row.id) ?? []).filter(({ index }) => index !== heldIndex);
+        observations.set(row.id, { status, phase, steps: stepsOf(rows) });
       }
     }
     return observations;
+  }
+
+  async pausedByGate(ids: readonly string[], signal?: AbortSignal): Promise<Set<string>> {
+    const found = new Set<string>();
+    for (const chunk of chunks(ids.filter(isInvocationId))) {
+      for (const [id, { byGate }] of await this.#pauses(chunk, "brake", signal)) if (byGate) found.add(id);
+    }
+    return found;
   }
 
   async trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined> {
@@ -265,6 +279,15 @@ export class RestateEngine implements Engine {
       lane,
       signal,
     );
+  }
+
+  async #pauses(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<Map<string, LatestPause>> {
+    const rows = await this.#api.query<PauseRow>(
+      `SELECT id, event_json FROM sys_journal_events WHERE event_type = 'Paused' AND id IN ${inList(ids)} ORDER BY id, appended_at`,
+      lane,
+      signal,
+    );
+    return latestPauses(rows);
   }
 
   /** Those that Restate would wake up instead of pausing. */

@@ -40,6 +40,16 @@ export class Halting {
     await this.#noteAccepted(accepted);
   }
 
+  /** Catches what gates have paused, of these; what no brake matches is left. */
+  async catchHeld(standing: readonly Brake[], held: readonly EngineWorkflow[]): Promise<void> {
+    const { engine, brakes } = this.#on;
+    const byGate = new Set(held.map(({ id }) => id));
+    for (const brake of standing) {
+      const found = catchAll(brakes, this.#catching.selector(brake), brake, engine.name, held, true, byGate);
+      await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught by their gates`);
+    }
+  }
+
   /** Notes those that are shown as paused and were not seen to stand before. */
   async stand(shown: readonly EngineWorkflow[]): Promise<void> {
     const now = Date.now();
@@ -121,7 +131,9 @@ export class Halting {
       const all = { anyOf: [{ ...query, statuses: undefined }], children: brake.includeDescendants, paused: true };
       const first = query !== undefined && this.#catching.isFirstLook(brake, engine.name);
       const rows = first ? await engine.open(all, signal) : moving;
-      const found = catchAll(brakes, selector, brake, engine.name, rows, true);
+      const paused = first ? rows.filter((row) => row.status === "paused").map((row) => row.id) : [];
+      const byGate = paused.length > 0 ? await engine.pausedByGate(paused, signal) : new Set<string>();
+      const found = catchAll(brakes, selector, brake, engine.name, rows, true, byGate);
       await write(
         found.filter(
           (hold) => !unwritten.some((one) => one.workflowId === hold.workflowId && one.brakeId === hold.brakeId),

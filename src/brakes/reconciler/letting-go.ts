@@ -61,13 +61,16 @@ export class LettingGo {
     await this.#on.note("brake.settled", done, `${countOf(done)} go on, or stay with who else holds them`);
   }
 
-  /** What a gate paused by a rule that was over, or for lack of a connection, and that no brake holds, goes on. */
-  async liftStrays(): Promise<void> {
-    const isStray = (id: string) => this.#on.on(id).length === 0;
-    const strays = this.#gates.takeHeld().filter(isStray);
-    if (strays.length === 0) return;
-    const shown = await this.#on.open(strays);
-    await this.#release(strays.filter((id) => shown.get(id)?.status === "paused" && isStray(id)));
+  /** What gates have paused and no brake holds, of those that they told of. */
+  async heldByNobody(): Promise<EngineWorkflow[]> {
+    const strays = this.#gates.takeHeld().filter((id) => this.#on.on(id).length === 0);
+    if (strays.length === 0) return [];
+    return [...(await this.#on.open(strays)).values()].filter(({ status }) => status === "paused");
+  }
+
+  /** Lets those of them go on that nobody holds: their gate had a rule that is over, or no connection. */
+  async lift(held: readonly EngineWorkflow[]): Promise<void> {
+    await this.#release(held.map(({ id }) => id).filter((id) => this.#on.on(id).length === 0));
   }
 
   async #release(ids: readonly string[]): Promise<void> {
