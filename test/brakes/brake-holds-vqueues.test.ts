@@ -1,0 +1,3 @@
+import { brakeHolds } from "./suites/brake-holds.ts";
+
+brakeHolds(true);

@@ -1,0 +1,3 @@
+import { fleetBrakes } from "./suites/fleet.ts";
+
+fleetBrakes(true);
