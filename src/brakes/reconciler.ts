@@ -120,7 +120,7 @@ export class Reconciler {
     const mine = this.#on.mine();
     if (standing.length === 0 && mine.size === 0) {
       this.#halting.rest();
-      return false;
+      return this.#lettingGo.isWaiting;
     }
     await this.#halting.round(standing, mine);
     await this.#look();

@@ -34,8 +34,10 @@ export async function startEmbeddedRestate(options: {
   log: Logger;
   /** The engine's own next-generation queues, off by default in 1.7: a pause then cuts steps off instead of waiting. */
   virtualQueues?: boolean;
+  /** More of the engine's own environment, for a bench that needs another size. */
+  settings?: Readonly<Record<string, string>>;
 }): Promise<EmbeddedRestate> {
-  const { log, virtualQueues = false } = options;
+  const { log, virtualQueues = false, settings = {} } = options;
   const dataDir = resolve(options.dataDir);
   const binary = engineBinary();
   const stateDir = join(dataDir, "restate");
@@ -51,7 +53,7 @@ export async function startEmbeddedRestate(options: {
         name: "engine",
         command: binary,
         args: [],
-        env: engineEnvironment(stateDir, virtualQueues),
+        env: { ...engineEnvironment(stateDir, virtualQueues), ...settings },
         cwd: stateDir,
         pidFile: join(dataDir, "restate.pid"),
         ready: (signal) => answersQueries(adminSocket, signal),

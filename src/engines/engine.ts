@@ -101,6 +101,8 @@ export interface Observation {
 
 /** One step of a workflow. */
 export interface ObservedStep {
+  /** Its place among all that the workflow did. */
+  readonly index: number;
   readonly name: string;
   readonly startTime: Date;
   /** Undefined where it has not ended: in flight, cut off, or between two attempts. */

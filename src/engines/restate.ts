@@ -162,10 +162,11 @@ export class RestateEngine implements Engine {
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
-        // A step that a gate holds is in the journal, but it never started.
-        const heldIndex = status === "paused" ? pauses.get(row.id)?.heldIndex : undefined;
-        const rows = (journals.get(row.id) ?? []).filter(({ index }) => index !== heldIndex);
-        observations.set(row.id, { status, phase, steps: stepsOf(rows) });
+        const pause = status === "paused" ? pauses.get(row.id) : undefined;
+        const steps = stepsOf(journals.get(row.id) ?? []);
+        // Steps that a gate holds are in the journal, but unless an attempt at one has failed they never started.
+        const started = pause?.byGate ? steps.filter((step) => step.endTime || pause.failed.has(step.index)) : steps;
+        observations.set(row.id, { status, phase, steps: started });
       }
     }
     return observations;
@@ -283,7 +284,7 @@ export class RestateEngine implements Engine {
 
   async #pauses(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<Map<string, LatestPause>> {
     const rows = await this.#api.query<PauseRow>(
-      `SELECT id, event_json FROM sys_journal_events WHERE event_type = 'Paused' AND id IN ${inList(ids)} ORDER BY id, appended_at`,
+      `SELECT id, event_type, event_json FROM sys_journal_events WHERE event_type IN ('Paused', 'TransientError') AND id IN ${inList(ids)} ORDER BY id, appended_at`,
       lane,
       signal,
     );

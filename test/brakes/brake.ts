@@ -19,6 +19,7 @@ export function seen(about: Partial<Observation> = {}): Observation {
 /** A step from one moment to another; without an end it is in flight, or was cut off. */
 export function step(name: string, start: number, end?: number): ObservedStep {
   return {
+    index: start,
     name,
     startTime: new Date(start),
     endTime: end === undefined ? undefined : new Date(end),

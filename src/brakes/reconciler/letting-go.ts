@@ -8,6 +8,9 @@ const releasesPerRound = 500;
 /** Journals that are read in one round, for those that may still come to a pause. */
 const journalsPerRound = 200;
 
+/** From a gate's word to its pause in the engine, at the most, ms. */
+const toldMs = 10_000;
+
 /** What letting go needs of the gates: their workers pause by themselves what their rules say. */
 export interface GatesOfEngine {
   /** Resolves once the attached gates hold by no rule that is over, or after a bounded time. */
@@ -20,10 +23,17 @@ export interface GatesOfEngine {
 export class LettingGo {
   readonly #on: EngineBrakes;
   readonly #gates: GatesOfEngine;
+  /** What gates told of, by the engine's own id, and when. */
+  readonly #strays = new Map<string, number>();
 
   constructor(on: EngineBrakes, gates: GatesOfEngine) {
     this.#on = on;
     this.#gates = gates;
+  }
+
+  /** True while gates have told of something that nobody has looked at to the end. */
+  get isWaiting(): boolean {
+    return this.#strays.size > 0;
   }
 
   /** Lifts pauses that are ours and that nobody else holds, and settles what moves or is free to. */
@@ -61,16 +71,24 @@ export class LettingGo {
     await this.#on.note("brake.settled", done, `${countOf(done)} go on, or stay with who else holds them`);
   }
 
-  /** What gates have paused and no brake holds, of those that they told of. */
+  /** What gates told of having paused, or being about to, and no brake holds. */
   async heldByNobody(): Promise<EngineWorkflow[]> {
-    const strays = this.#gates.takeHeld().filter((id) => this.#on.on(id).length === 0);
-    if (strays.length === 0) return [];
-    return [...(await this.#on.open(strays)).values()].filter(({ status }) => status === "paused");
+    const now = Date.now();
+    for (const id of this.#gates.takeHeld()) this.#strays.set(id, now);
+    if (this.#strays.size === 0) return [];
+    const shown = await this.#on.open([...this.#strays.keys()]);
+    for (const [id, since] of this.#strays) {
+      // A gate tells of it a moment before the engine shows it.
+      if (this.#on.on(id).length > 0 || !shown.has(id) || now - since > toldMs) this.#strays.delete(id);
+    }
+    return [...shown.values()].filter(({ id }) => this.#strays.has(id));
   }
 
   /** Lets those of them go on that nobody holds: their gate had a rule that is over, or no connection. */
   async lift(held: readonly EngineWorkflow[]): Promise<void> {
-    await this.#release(held.map(({ id }) => id).filter((id) => this.#on.on(id).length === 0));
+    const paused = held.filter(({ id, status }) => status === "paused" && this.#on.on(id).length === 0);
+    await this.#release(paused.map(({ id }) => id));
+    for (const { id } of paused) this.#strays.delete(id);
   }
 
   async #release(ids: readonly string[]): Promise<void> {

@@ -46,6 +46,7 @@ export function stepsOf(rows: readonly JournalRow[]): ObservedStep[] {
     .map((row) => {
       const end = ended.get(completionIdOf(commandOf(row)) ?? -1);
       return {
+        index: row.index,
         name: row.name ?? "",
         startTime: appended(row),
         endTime: end?.time,

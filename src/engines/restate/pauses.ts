@@ -1,6 +1,8 @@
 /** What is read of `sys_journal_events` to tell who paused an invocation. */
 export interface PauseRow {
   readonly id: string;
+  /** "Paused" or "TransientError". */
+  readonly event_type: string;
   readonly event_json: string;
 }
 
@@ -8,8 +10,8 @@ export interface PauseRow {
 export interface LatestPause {
   /** True where a gate held its next step. */
   readonly byGate: boolean;
-  /** The journal's index of the step that the gate held: it is there, but never started. Undefined where there is none. */
-  readonly heldIndex: number | undefined;
+  /** The journal's indexes of steps that have failed in an attempt: they did start. */
+  readonly failed: ReadonlySet<number>;
 }
 
 /** How the reason begins that `mission-control/gate` gives when it holds a step: the engine keeps it with the pause. */
@@ -17,13 +19,16 @@ const gatePrefix = "held by Mission Control: ";
 
 /** The latest pause of each invocation. Rows in the order in which the events came. */
 export function latestPauses(rows: readonly PauseRow[]): Map<string, LatestPause> {
-  const latest = new Map<string, LatestPause>();
-  for (const { id, event_json } of rows) {
-    const { last_failure: failure } = JSON.parse(event_json) as {
-      last_failure?: { error_message?: string; related_command_index?: number };
+  const latest = new Map<string, { byGate: boolean; failed: Set<number> }>();
+  for (const { id, event_type, event_json } of rows) {
+    const found = latest.get(id) ?? { byGate: false, failed: new Set<number>() };
+    latest.set(id, found);
+    const event = JSON.parse(event_json) as {
+      last_failure?: { error_message?: string };
+      related_command_index?: number;
     };
-    const byGate = failure?.error_message?.startsWith(gatePrefix) === true;
-    latest.set(id, { byGate, heldIndex: byGate ? failure?.related_command_index : undefined });
+    if (event_type === "Paused") found.byGate = event.last_failure?.error_message?.startsWith(gatePrefix) === true;
+    else if (event.related_command_index !== undefined) found.failed.add(event.related_command_index);
   }
   return latest;
 }
