@@ -74,12 +74,13 @@ describe.each([false, true])("with a gate, virtual queues %s", (virtualQueues) =
     await starting;
     expect(late.length).toBeGreaterThan(10);
     expect(startedSince([...fleet, ...late], confirmed)).toBe(0);
+    const releasing = Date.now();
     await server.brakes.releaseBrake({ brakeId: brake.brakeId, reason: "test", wait });
+    const long = fleet.slice(0, 150);
+    await engine.steps.until("the long ones to move", () => long.every((id) => startedSince([id], releasing) > 0));
     for (const id of fleet.slice(150, 250)) await engine.resolveAwakeable(id);
     for (const id of fleet.slice(250, 330)) await engine.resolveAwakeable(id);
     for (const id of [...fleet.slice(150), ...late]) await engine.untilStatus(id, "completed");
-    const moving = Date.now();
-    await engine.steps.until("the long ones to move", () => startedSince(fleet.slice(0, 150), moving) > 150);
     for (const id of late) expect(engine.steps.of(id).filter((one) => one.event === "end")).toHaveLength(3);
   }, 120_000);
 
