@@ -24,6 +24,8 @@ const settings: Settings = {
 const services = [licenseAudit, logTriage, refundAgent, orchestrator, inbox].map((create) => create(settings));
 const shutdown = createShutdown();
 const server = createServer(createEndpointHandler({ services, defaultServiceOptions: { hooks: [shutdown.hooks] } }));
+// Where whoever read the log is gone, lines are lost, but no step that is in flight.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const stopping = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, async () => {
