@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { DevConfig } from "./config.ts";
-import { startAgents } from "./dev/agents-process.ts";
-import { lockDataDir } from "./dev/data-dir-lock.ts";
-import { startEmbeddedRestate } from "./dev/embedded-restate.ts";
+import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
+import { type DataDirLock, lockDataDir } from "./dev/data-dir-lock.ts";
+import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-restate.ts";
 import { writeGateToken } from "./dev/gate-token.ts";
-import { openRotatingLog } from "./dev/rotating-log.ts";
+import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
 import { StartupError } from "./dev/startup-error.ts";
-import type { SupervisedState } from "./dev/supervisor.ts";
+import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
 import { RestateEngine } from "./engines/restate.ts";
 import { openDevIssuer } from "./identity/dev-issuer.ts";
 import { createLog } from "./log.ts";
@@ -17,8 +17,11 @@ import type { Component, ComponentReport } from "./services/health.ts";
 const maxLogBytes = 16 << 20;
 
 /**
- * The composition of dev mode: an embedded engine, the sample agents, a dev issuer, and the server over them, all below one
- * data directory and on loopback. Throws StartupError where something stands in the way, with what to do about it.
+ * The composition of dev mode: an embedded engine, the server over it, a dev issuer and the sample agents, all below one data
+ * directory and on loopback. Throws StartupError where something stands in the way, with what to do about it.
+ *
+ * The agents come last: whatever is braked is held before they take a step. They go before the engine, which has to hear how
+ * the steps in flight ended: what it does not know of, it has run again.
  *
  * @param say prints a line for people.
  */
@@ -26,47 +29,37 @@ export async function startDevMode(
   config: DevConfig,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<{ server: Server; close(): Promise<void> }> {
+): Promise<{ close(): Promise<void> }> {
   const dataDir = resolve(config.dataDir);
-  /** What to undo, the latest first. */
-  const undo: (() => unknown)[] = [];
+  let lock: DataDirLock | undefined;
+  let logFile: RotatingLog | undefined;
+  let restate: EmbeddedRestate | undefined;
+  let engine: RestateEngine | undefined;
+  let server: Server | undefined;
+  let agents: Supervised | undefined;
   const close = async () => {
-    for (const step of undo.splice(0).reverse()) await step();
+    await server?.close();
+    await agents?.stop();
+    engine?.close();
+    await restate?.stop();
+    logFile?.close();
+    lock?.release();
   };
   try {
-    const lock = lockDataDir(dataDir);
-    undo.push(() => lock.release());
-    const logFile = openRotatingLog(join(dataDir, "logs", "mission-control.log"), maxLogBytes);
-    undo.push(() => logFile.close());
+    lock = lockDataDir(dataDir);
+    logFile = openRotatingLog(join(dataDir, "logs", "mission-control.log"), maxLogBytes);
     const log = createLog(config.logLevel, logFile);
     say("Starting the embedded Restate engine …");
-    const restate = await startEmbeddedRestate({ dataDir, log, virtualQueues: config.virtualQueues });
-    undo.push(() => restate.stop());
+    await endLeftoverAgents(dataDir, log);
+    const started = await startEmbeddedRestate({ dataDir, log, virtualQueues: config.virtualQueues });
+    restate = started;
     signal.throwIfAborted();
+    const components = [supervised("engine process", () => started.state())];
+    if (config.agents) components.push(supervised("sample agents", () => agents?.state()));
     const issuer = await openDevIssuer(dataDir);
-    const components = [supervised("engine process", () => restate.state())];
-    if (config.agents) {
-      say("Starting the sample agents …");
-      const agents = await startAgents({
-        dataDir,
-        port: config.agentsPort,
-        adminSocket: restate.adminSocket,
-        ingressSocket: restate.ingressSocket,
-        // With --port 0 nobody knows the address yet: then the agents have no gate.
-        gate:
-          config.port === 0
-            ? undefined
-            : { url: urlOf(config.host, config.port), tokenFile: await writeGateToken(issuer, dataDir) },
-        log,
-      });
-      undo.push(() => agents.stop());
-      components.push(supervised("sample agents", () => agents.state()));
-    }
-    signal.throwIfAborted();
-    const engine = new RestateEngine("restate", { socketPath: restate.adminSocket });
-    undo.push(() => engine.close());
+    engine = new RestateEngine("restate", { socketPath: started.adminSocket });
     const root = packageRoot();
-    const server = await startServer({
+    server = await startServer({
       host: config.host,
       port: config.port,
       databasePath: join(dataDir, "mission-control.db"),
@@ -78,34 +71,59 @@ export async function startDevMode(
       devMode: true,
       log,
     }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EADDRINUSE") throw error;
-      throw new StartupError(
-        `port ${config.port} on ${config.host} is in use: stop what listens there, or start with --port <another>`,
-      );
+      throw (error.syscall === "listen" && cannotListen(error, config)) || error;
     });
-    undo.push(() => server.close());
+    signal.throwIfAborted();
+    if (config.agents) {
+      say("Starting the sample agents …");
+      const { adminSocket, ingressSocket } = started;
+      const gate = { url: urlOf(server), tokenFile: await writeGateToken(issuer, dataDir) };
+      agents = await startAgents({ dataDir, port: config.agentsPort, adminSocket, ingressSocket, gate, log });
+      signal.throwIfAborted();
+    }
     for (const line of banner(server, dataDir, config)) say(line);
-    return { server, close };
+    return { close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function supervised(name: string, state: () => SupervisedState): Component {
+function cannotListen({ code }: NodeJS.ErrnoException, { host, port }: DevConfig): StartupError | undefined {
+  switch (code) {
+    case "EADDRINUSE":
+      return new StartupError(
+        `Port ${port} on ${host} is in use. Stop what listens there (\`lsof -i :${port}\` shows it), or start with another one ` +
+          "(--port).",
+      );
+    case "EACCES":
+      return new StartupError(`Port ${port} on ${host} is not yours to listen on. Start with one above 1023 (--port).`);
+    case "EADDRNOTAVAIL":
+      return new StartupError(`This machine has no address ${host}. Start with another one (--host 127.0.0.1).`);
+    default:
+      return undefined;
+  }
+}
+
+/** `state`: undefined before it is started. */
+function supervised(name: string, state: () => SupervisedState | undefined): Component {
   return {
     name,
     check: (): ComponentReport => {
-      const { status, message, restarts } = state();
+      const { status, message, restarts } = state() ?? { status: "starting", message: "", restarts: 0 };
       const facts = [message, restarts > 0 ? `restarted ${restarts} times` : ""].filter((fact) => fact !== "");
       return { status: status === "ready" ? "healthy" : "degraded", message: facts.join("; ") || status };
     },
   };
 }
 
+function urlOf({ address, port }: Server): string {
+  return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
 function banner(server: Server, dataDir: string, config: DevConfig): string[] {
-  const url = urlOf(server.address, server.port);
-  const at = config.port === 8030 ? "" : ` --server ${url}`;
+  const url = urlOf(server);
+  const at = url === "http://127.0.0.1:8030" ? "" : ` --server ${url}`;
   const dir = config.dataDir === ".mission-control" ? "" : ` --data-dir ${dataDir}`;
   return [
     "",
@@ -126,10 +144,6 @@ function banner(server: Server, dataDir: string, config: DevConfig): string[] {
     "  Ctrl-C stops it; what is braked stays braked, and the next start goes on from here.",
     "",
   ];
-}
-
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Where package.json is: above src/ in a clone, above dist/src/ in the published package. */

@@ -18,29 +18,35 @@ async function dev(): Promise<void> {
   // twice, from the terminal and from npm: what comes within half a second is the same one.
   const stopping = new AbortController();
   let firstAt = 0;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (stopping.signal.aborted && performance.now() - firstAt > 500) process.exit(1);
-      if (!stopping.signal.aborted) firstAt = performance.now();
+      if (stopping.signal.aborted) return;
+      firstAt = performance.now();
       stopping.abort();
+      say("\nStopping: calls in flight may end, what is braked stays braked. Press again to end at once.");
     });
   }
+  // A terminal that was closed takes no more lines: what has to stop in order does so unseen.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   try {
-    const config = readDevConfig(args, process.env);
-    const running = await startDevMode(config, (line) => process.stdout.write(`${line}\n`), stopping.signal);
+    const running = await startDevMode(readDevConfig(args, process.env), say, stopping.signal);
     if (!stopping.signal.aborted) {
       await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
     }
-    process.stdout.write(
-      "\nStopping: calls in flight may end, what is braked stays braked. Press again to end at once.\n",
-    );
     await running.close();
     process.exit(0);
   } catch (error) {
+    // Asked to stop while it started.
+    if (stopping.signal.aborted && error === stopping.signal.reason) process.exit(0);
     if (error instanceof ConfigError) fail(2, error.message);
     if (error instanceof StartupError) fail(1, error.message);
     fail(1, error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 function fail(code: number, message: string): never {

@@ -27,6 +27,8 @@ const shutdown = createShutdown();
 const gate = gateOf(env);
 const hooks = [shutdown.hooks, ...(gate ? [gate.hooks] : [])];
 const server = createServer(createEndpointHandler({ services, defaultServiceOptions: { hooks } }));
+// Where whoever read the log is gone, lines are lost, but no step that is in flight.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const stopping = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, async () => {

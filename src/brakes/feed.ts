@@ -26,7 +26,7 @@ const limits = {
   /** Watchers at a time. */
   watchers: 1_000,
   /** How long the pollers go on after the last watcher left, ms. */
-  lingerMs: 30_000,
+  lingerMs: 5_000,
   /** Silence after which a watcher gets a sign of life, ms. */
   heartbeatMs: 15_000,
 } as const;

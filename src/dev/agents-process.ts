@@ -1,10 +1,23 @@
 import { extname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../log.ts";
+import { endLeftover } from "./pid-file.ts";
 import { registerDeployment } from "./register-deployment.ts";
 import { openRotatingLog } from "./rotating-log.ts";
 import { StartupError } from "./startup-error.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
+
+/** Above the longest step: from SIGTERM on, the agents finish what is in flight. */
+const stopTimeoutMs = 10_000;
+
+/**
+ * Ends the agents that a kill -9 of Mission Control left over. Before the engine that was left over with them is ended: they
+ * finish the steps in flight, and if that engine did not hear of it, the next one would have the steps run again.
+ */
+export async function endLeftoverAgents(dataDir: string, log: Logger): Promise<void> {
+  const pid = await endLeftover(pidFileIn(dataDir), stopTimeoutMs);
+  if (pid !== undefined) log.warn({ pid }, "ended the sample agents that an earlier start left over");
+}
 
 /**
  * Runs the sample agents, and the driver that keeps some of them busy, in a process of their own, and makes them known to the
@@ -50,7 +63,7 @@ export async function startAgents(options: {
           ...(driver ? { AGENTS_INGRESS_SOCKET: ingressSocket } : {}),
         },
         cwd: dataDir,
-        pidFile: join(dataDir, "agents.pid"),
+        pidFile: pidFileIn(dataDir),
         ready: async (signal) => {
           await new Promise<void>((resolve) => {
             listening.add(resolve);
@@ -60,8 +73,7 @@ export async function startAgents(options: {
           await register(adminSocket, `http://127.0.0.1:${port}`, signal);
         },
         readyTimeoutMs: 30_000,
-        // Above the longest step.
-        stopTimeoutMs: 10_000,
+        stopTimeoutMs,
         onLine: (line) => {
           logFile.write(line);
           log.debug(`agents: ${line.slice(0, 1000)}`);
@@ -83,6 +95,10 @@ export async function startAgents(options: {
     logFile.close();
     throw error;
   }
+}
+
+function pidFileIn(dataDir: string): string {
+  return join(dataDir, "agents.pid");
 }
 
 /** An engine that is just being restarted is asked again. */

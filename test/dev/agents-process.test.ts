@@ -9,6 +9,7 @@ import { startEmbeddedRestate } from "../../src/dev/embedded-restate.ts";
 import type { Supervised } from "../../src/dev/supervisor.ts";
 import { unixRequest } from "../../src/dev/unix-http.ts";
 import { createLog } from "../../src/log.ts";
+import { freePort } from "../fixture/free-port.ts";
 
 const log = createLog("silent");
 let dataDir: string;
@@ -21,15 +22,6 @@ afterEach(async () => {
   for (const child of stops.reverse()) await child.stop();
   rmSync(dataDir, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 async function start(port: number) {
   const engine = await startEmbeddedRestate({ dataDir, log });

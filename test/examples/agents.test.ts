@@ -1,6 +1,4 @@
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -9,6 +7,7 @@ import { type EmbeddedRestate, startEmbeddedRestate } from "../../src/dev/embedd
 import type { Supervised } from "../../src/dev/supervisor.ts";
 import { unixRequest } from "../../src/dev/unix-http.ts";
 import { createLog } from "../../src/log.ts";
+import { freePort } from "../fixture/free-port.ts";
 
 const log = createLog("silent");
 const dataDir = mkdtempSync(join(tmpdir(), "mc-ex-"));
@@ -17,14 +16,9 @@ let engine: EmbeddedRestate;
 let agents: Supervised;
 
 beforeAll(async () => {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
   engine = await startEmbeddedRestate({ dataDir, log });
   const { adminSocket, ingressSocket } = engine;
-  agents = await startAgents({ dataDir, port, adminSocket, ingressSocket, log, driver: false });
+  agents = await startAgents({ dataDir, port: await freePort(), adminSocket, ingressSocket, log, driver: false });
 });
 afterAll(async () => {
   await agents?.stop();

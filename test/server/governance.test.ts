@@ -9,6 +9,7 @@ import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT } from "jose
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { Governance_Audit as Audit, governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { Engine } from "../../src/engines/engine.ts";
@@ -18,7 +19,8 @@ import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../fixture/server.ts";
 import { entriesOf, told, toldOf } from "./ledger.ts";
 
-const services = [MissionControl, AuditLog];
+/** Gates attach with tokens and a stream of their own: test/gate has these. */
+const services = [MissionControl, Brakes, AuditLog];
 const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
 
 /** Who may what: the design's table of roles. */
@@ -26,6 +28,10 @@ const rolesWith: Record<string, readonly string[]> = {
   "workflows.read": ["viewer", "sre", "sre_admin", "auditor"],
   "workflows.pause": ["sre", "sre_admin"],
   "workflows.resume": ["sre", "sre_admin"],
+  "brakes.read": ["viewer", "sre", "sre_admin", "auditor"],
+  "brakes.engage": ["sre", "sre_admin"],
+  "brakes.approve": ["sre_admin"],
+  "brakes.release": ["sre", "sre_admin"],
   "health.read": ["viewer", "sre", "sre_admin", "auditor"],
   "audit.read": ["sre_admin", "auditor"],
 };
@@ -34,6 +40,9 @@ const roles = ["viewer", "sre", "sre_admin", "auditor", "sre_admin_of_another_sy
 let engine: TestEngine;
 let server: TestServer;
 let workflowId: string;
+/** A brake of sam's, and one of alice's; from `engaging` on, for while one is engaged the engine is asked all the time. */
+let brakeId = "br_none";
+let ownBrakeId = "br_none";
 /** How often anything was asked of the engine. */
 let asked = 0;
 /** Authorization headers, by what is wrong with them. */
@@ -41,7 +50,7 @@ const bad: Record<string, string | undefined> = {};
 
 beforeAll(async () => {
   engine = await startTestEngine();
-  server = await startTestServer(engine.adminSocket, { through: counting });
+  server = await startTestServer(engine.adminSocket, { through: counting, blastRadius: { sre: 0, sre_admin: 100 } });
   const id = await engine.start("SuspendedAwaiter/run");
   await engine.untilStatus(id, "suspended");
   workflowId = `restate:${id}`;
@@ -51,6 +60,19 @@ afterAll(async () => {
   await server?.stop();
   await engine?.stop();
 });
+
+async function engaging(): Promise<void> {
+  if (brakeId !== "br_none") return;
+  brakeId = await askForBrake("sam", "NoSuchType");
+  ownBrakeId = await askForBrake("alice", "NoSuchType");
+}
+
+/** A brake on a type; on one that runs, sre has to ask for it: nobody may alone. */
+async function askForBrake(subject: string, type: string): Promise<string> {
+  const client = await server.brakesAs(subject, "sre");
+  const { brake } = await client.engageBrake({ selector: { types: [type] }, reason: "governance" });
+  return brake?.brakeId ?? "";
+}
 
 function counting(real: Engine): Engine {
   return new Proxy(real, {
@@ -102,14 +124,19 @@ const reasonOfBad: Record<string, string> = {
 };
 
 /** A request that would be served: every field by its name, so that a new RPC with a new one has to say what it is. */
-function requestOf(method: DescMethod): MessageInitShape<DescMethod["input"]> {
-  const request: Record<string, string> = {};
+function requestOf(method: DescMethod, brake = brakeId): MessageInitShape<DescMethod["input"]> {
+  const request: Record<string, unknown> = {};
   for (const { name, localName } of method.input.fields) {
     if (name === "workflow_id") request[localName] = workflowId;
+    if (name === "brake_id") request[localName] = brake;
+    if (name === "selector") request[localName] = create(SelectorSchema, { types: ["NoSuchType"] });
     if (name === "reason") request[localName] = "governance";
   }
   return create(method.input, request as never);
 }
+
+/** RPCs that this server has to refuse to everybody, and why: it has no canary. */
+const refusedAll: Record<string, string> = { DrillBrake: "NO_CANARY" };
 
 /** What HTTP says: gRPC and streams answer 200 and tell the failure in the body. */
 function httpStatus(door: Door, method: DescMethod, status: number): number | undefined {
@@ -132,6 +159,7 @@ test("these are all services on the port, beside those that describe it", async 
       names.push(...messageResponse.value.service.map(({ name }) => name));
   }
   const describing = [
+    "missioncontrol.gate.v1.Gate",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -209,13 +237,21 @@ describe.each(doors)("$method.name by $door.name", ({ method, door }) => {
     if (method.name === "ResumeWorkflow") {
       await server.control.pauseWorkflow({ workflowId, reason: "to be resumed" });
     }
+    await engaging();
+    // What is to be approved or released has to be there, each time anew.
+    let brake = brakeId;
+    if (method.name === "ApproveBrake") brake = await askForBrake("sam", "SuspendedAwaiter");
+    if (method.name === "ReleaseBrake") brake = await askForBrake("alice", "NoSuchType");
     const stop = new AbortController();
-    const conversation = door.open(server.url, requestOf(method), { callId, token, signal: stop.signal });
+    const conversation = door.open(server.url, requestOf(method, brake), { callId, token, signal: stop.signal });
     if (method.methodKind === "unary") {
       const answer = await readToEnd(conversation);
-      expect(answer).toMatchObject({ code: "OK", callId });
-      expect(answer.messages).toHaveLength(1);
-      expect(await toldOf(server, callId)).toEqual(audit === Audit.READ ? ["READ"] : ["INTENT", "OUTCOME OK"]);
+      const refused = refusedAll[method.name];
+      expect(answer).toMatchObject({ code: refused ? "FAILED_PRECONDITION" : "OK", callId });
+      expect(answer.messages).toHaveLength(refused ? 0 : 1);
+      const outcome = `OUTCOME ${refused ?? "OK"}`;
+      expect(await toldOf(server, callId)).toEqual(audit === Audit.READ ? ["READ"] : ["INTENT", outcome]);
+      if (method.name === "ApproveBrake") await server.brakes.releaseBrake({ brakeId: brake, reason: "approved" });
     } else {
       expect((await conversation.next()).done).toBe(false);
       expect(await toldOf(server, callId)).toEqual(["READ"]);
@@ -237,11 +273,12 @@ describe.each(doors)("$method.name by $door.name", ({ method, door }) => {
 });
 
 test.each(methods)("$name is for the roles that have its permission, and for no other", async (method) => {
+  await engaging();
   const { permission } = getOption(method, governance);
   const allowed: string[] = [];
   for (const role of roles) {
     const callId = randomUUID();
-    const conversation = doorOf(method, "grpc").open(server.url, requestOf(method), {
+    const conversation = doorOf(method, "grpc").open(server.url, requestOf(method, ownBrakeId), {
       callId,
       token: await server.token([role]),
     });

@@ -505,7 +505,7 @@ export type PauseWorkflowResponse = Message<"missioncontrol.v1.PauseWorkflowResp
   newStatus: Workflow_Status;
 
   /**
-   * Who did it: the subject of the token.
+   * Who did it: the subject of the token. For a workflow that was held already: who holds it.
    *
    * @generated from field: string controlled_by = 5;
    */

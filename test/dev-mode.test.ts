@@ -1,0 +1,295 @@
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "vitest";
+import { processIdentity } from "../src/dev/pid-file.ts";
+import { createDevDirectory, type DevDirectory, type Spawned, until } from "./fixture/dev-process.ts";
+import { freePort } from "./fixture/free-port.ts";
+
+interface Control {
+  readonly newStatus: string;
+  readonly brakeId: string;
+  readonly auditEntryId: string;
+}
+interface Workflow {
+  readonly workflowId: string;
+  readonly status: string;
+  readonly holds?: readonly { readonly brakeId: string }[];
+}
+interface AuditEntry {
+  readonly entryId: string;
+  readonly phase: string;
+  readonly action: string;
+  readonly intentEntryId?: string;
+  readonly resultCode?: string;
+  readonly message?: string;
+}
+
+let directory: DevDirectory;
+afterEach(() => directory?.remove());
+
+const pathOf = (id: string, action = "") => `/v1/workflows/${encodeURIComponent(id)}${action}`;
+const pause = (id: string, wait: string, signal?: AbortSignal) =>
+  directory.rest<Control>(pathOf(id, "/pause"), { reason: "test", wait }, signal);
+const resume = (id: string) => directory.rest<Control>(pathOf(id, "/resume"), { reason: "test", wait: "10s" });
+const get = async (id: string) => (await directory.rest<Workflow>(pathOf(id))).body;
+const untilStatus = (id: string, status: string, timeoutMs?: number) =>
+  until(`${id} is ${status}`, async () => (await get(id)).status === status, timeoutMs);
+/** Starts the refund agent, and resolves when it has paid so many: the next payment has then just begun. */
+async function paying(batch: string, to: number, paid: number): Promise<string> {
+  const id = await directory.startAgent("RefundAgent/pay", { batch, from: 1, to });
+  await until(`${paid} refunds of ${batch}`, async () => (await directory.refunds(batch)).length >= paid);
+  return id;
+}
+const refundIds = (count: number) =>
+  Array.from({ length: count }, (_, i) => `RF-2026-${String(i + 1).padStart(4, "0")}`);
+const processesOf = () =>
+  ["agents", "restate"].map((name) => {
+    const { pid } = JSON.parse(readFileSync(join(directory.dataDir, `${name}.pid`), "utf8")) as { pid: number };
+    return pid;
+  });
+const alive = (pids: readonly number[]) => pids.filter((pid) => processIdentity(pid) !== undefined);
+
+async function killServer({ child, ended }: Spawned): Promise<void> {
+  child.kill("SIGKILL");
+  await ended;
+}
+
+/** Resolves while the ledger has an INTENT that no brake names yet, as seen in the server's own database. */
+async function untilIntentWithoutEffect(): Promise<void> {
+  using database = new DatabaseSync(join(directory.dataDir, "mission-control.db"), { readOnly: true });
+  const open = database.prepare(
+    "SELECT 1 FROM open_intent WHERE NOT EXISTS (SELECT 1 FROM brake WHERE instr(json, open_intent.entry_id) > 0)",
+  );
+  while (open.get() === undefined) await nextTurn();
+}
+
+/** All entries of the ledger. */
+async function auditEntries(): Promise<AuditEntry[]> {
+  const all: AuditEntry[] = [];
+  let token = "";
+  do {
+    const path = `/v1/audit/entries?page_size=1000&page_token=${encodeURIComponent(token)}`;
+    const { body } = await directory.rest<{ entries: AuditEntry[]; nextPageToken?: string }>(path);
+    all.push(...body.entries);
+    token = body.nextPageToken ?? "";
+  } while (token !== "");
+  return all;
+}
+
+test("it gets ready, says where it serves and what to type, and mctl calls it with a token of its own", async () => {
+  directory = await createDevDirectory();
+  const server = await directory.start();
+  const printed = server.output();
+  expect(printed).toContain("DEV MODE");
+  expect(printed).toContain(`Mission Control serves gRPC, gRPC-Web, Connect and REST on ${directory.url}`);
+  expect(printed).toContain(`npx mctl list --server ${directory.url} --data-dir ${directory.dataDir}`);
+  expect((await fetch(`${directory.url}/readyz`)).status).toBe(200);
+  const id = await paying("first", 4, 1);
+  const list = await directory.mctl("list", "--type", "RefundAgent");
+  expect(list).toMatchObject({ code: 0, stderr: "" });
+  expect(list.stdout).toContain(id);
+  const health = await directory.mctl("health");
+  expect(health).toMatchObject({ code: 0, stderr: "" });
+  expect(health.stdout).toMatch(/sample agents +\W*HEALTHY/);
+});
+
+test("after a kill -9, the paused stay paused, the pausing come to stand, and no refund is paid twice", async () => {
+  directory = await createDevDirectory();
+  const first = await directory.start();
+  const count = 6;
+  const paused = await paying("paused", count, 2);
+  expect((await pause(paused, "10s")).body.newStatus).toBe("PAUSED");
+  const paidBefore = await directory.refunds("paused");
+  const pausing = await paying("pausing", count, 2);
+  expect((await pause(pausing, "0s")).body.newStatus).toBe("PAUSING");
+  const leftOver = processesOf();
+  await killServer(first);
+  // Whatever nobody holds runs on without Mission Control, also when nobody reads any more what the agents log.
+  for (const batch of ["free", "free too"]) {
+    await paying(batch, 2, 2);
+    expect(alive(leftOver)).toEqual(leftOver);
+  }
+
+  const second = await directory.start("--log-level", "warn");
+  expect(alive(leftOver)).toEqual([]);
+  for (const program of ["sample agents", "engine"]) {
+    expect(second.output()).toContain(`ended the ${program} that an earlier start left over`);
+  }
+  expect((await get(paused)).status).toBe("PAUSED");
+  await untilStatus(pausing, "PAUSED");
+  const paid = [await directory.refunds("paused"), await directory.refunds("pausing")];
+  expect(paid[0]).toEqual(paidBefore);
+  await delay(2_000);
+  expect([await directory.refunds("paused"), await directory.refunds("pausing")]).toEqual(paid);
+
+  for (const id of [paused, pausing]) expect((await resume(id)).body.newStatus).toMatch(/RUNNING|COMPLETED/);
+  for (const id of [paused, pausing]) await untilStatus(id, "COMPLETED");
+  for (const batch of ["paused", "pausing"]) expect(await directory.refunds(batch)).toEqual(refundIds(count));
+});
+
+test("what a kill -9 cuts off between intent and outcome is settled at start, and every acknowledged brake holds", async () => {
+  directory = await createDevDirectory();
+  let server = await directory.start();
+  const count = 6;
+  const batchOf = new Map<string, string>();
+  const acknowledged = new Map<string, string>();
+  const settled = new Set<string>();
+  for (const round of [1, 2]) {
+    const slow = await directory.startAgent(`Inbox/round-${round}/answer`, { thorough: true });
+    await untilStatus(slow, "RUNNING");
+    const batches = Array.from({ length: 10 }, (_, i) => `round-${round}-${i}`);
+    const ids = await Promise.all(batches.map((batch) => paying(batch, count, 1)));
+    for (const [i, id] of ids.entries()) batchOf.set(id, batches[i] as string);
+    const pauseAll = (some: readonly string[]) =>
+      some.map(async (id) => acknowledged.set(id, (await pause(id, "0s")).body.brakeId));
+    await Promise.all(pauseAll(ids.slice(0, 3)));
+    // One whose effect is there and whose answer waits for a long step; and many on the way from intent to effect.
+    const waiting = pause(slow, "20s").catch(() => "cut off");
+    await untilStatus(slow, "PAUSING");
+    const calls = Promise.allSettled(pauseAll(ids.slice(3)));
+    await untilIntentWithoutEffect();
+    await killServer(server);
+    await calls;
+    expect(await waiting).toBe("cut off");
+
+    server = await directory.start();
+    for (const [id, brakeId] of acknowledged) {
+      await untilStatus(id, "PAUSED");
+      expect((await get(id)).holds?.map((hold) => hold.brakeId)).toContain(brakeId);
+    }
+    const paid = () => Promise.all(acknowledged.keys().map((id) => directory.refunds(batchOf.get(id) as string)));
+    const before = await paid();
+    await delay(1_000);
+    expect(await paid()).toEqual(before);
+
+    const entries = await auditEntries();
+    const outcomes = new Map(
+      entries.filter(({ phase }) => phase === "OUTCOME").map((outcome) => [outcome.intentEntryId, outcome]),
+    );
+    const intents = entries.filter(({ phase }) => phase === "INTENT");
+    expect(intents.filter(({ entryId }) => !outcomes.has(entryId))).toEqual([]);
+    for (const { message } of outcomes.values()) if (message?.startsWith("settled at start")) settled.add(message);
+    expect((await get(slow)).holds).toHaveLength(1);
+  }
+  expect([...settled].sort()).toEqual([
+    "settled at start: it had taken effect before the server stopped",
+    "settled at start: the server stopped before it took effect",
+  ]);
+
+  const release = async (id: string) => (await get(id)).holds?.length && resume(id);
+  await Promise.all(batchOf.keys().map(release));
+  for (const [id, batch] of batchOf) {
+    await untilStatus(id, "COMPLETED");
+    expect(await directory.refunds(batch)).toEqual(refundIds(count));
+  }
+}, 120_000);
+
+test("a signal ends it in order with exit 0, and the next start goes on from there", async () => {
+  directory = await createDevDirectory();
+  const first = await directory.start();
+  const count = 6;
+  const paused = await paying("paused", count, 2);
+  const { body } = await pause(paused, "10s");
+  const running = await paying("running", count, 2);
+  const children = processesOf();
+  // One Ctrl-C under npm: once from the terminal, once from npm.
+  first.child.kill("SIGINT");
+  first.child.kill("SIGINT");
+  expect(await first.ended).toMatchObject({ code: 0, stderr: "" });
+  expect(first.output()).toContain("what is braked stays braked");
+  expect(alive(children)).toEqual([]);
+
+  const second = await directory.start();
+  await untilStatus(running, "COMPLETED");
+  expect(await directory.refunds("running")).toEqual(refundIds(count));
+  expect((await get(paused)).status).toBe("PAUSED");
+  expect((await auditEntries()).map((entry) => entry.entryId)).toContain(body.auditEntryId);
+  await resume(paused);
+  await untilStatus(paused, "COMPLETED");
+  expect(await directory.refunds("paused")).toEqual(refundIds(count));
+
+  const again = processesOf();
+  second.child.kill("SIGHUP");
+  expect(await second.ended).toMatchObject({ code: 0, stderr: "" });
+  expect(alive(again)).toEqual([]);
+});
+
+test("a second signal ends it at once, while the first one waits for a step", async () => {
+  directory = await createDevDirectory();
+  const { child, ended, untilPrinted } = await directory.start();
+  const id = await directory.startAgent("Inbox/slow/answer", { thorough: true });
+  await until("the long step", async () => {
+    const { body } = await directory.rest<{ inFlight?: { name: string }[] }>(pathOf(id, "/trace"));
+    return body.inFlight?.some(({ name }) => name === "write a thorough answer") ?? false;
+  });
+  child.kill("SIGTERM");
+  await untilPrinted("Stopping");
+  await delay(600);
+  expect(child.exitCode).toBeNull();
+  const since = performance.now();
+  child.kill("SIGTERM");
+  expect((await ended).code).toBe(1);
+  expect(performance.now() - since).toBeLessThan(500);
+});
+
+test("a signal while it starts ends it in order too", async () => {
+  directory = await createDevDirectory();
+  for (const line of ["Starting the embedded", "Starting the sample agents"]) {
+    const { child, ended, untilPrinted } = directory.spawn();
+    await untilPrinted(line);
+    child.kill("SIGINT");
+    expect(await ended).toMatchObject({ code: 0, stderr: "" });
+    expect(existsSync(join(directory.dataDir, "restate.pid"))).toBe(false);
+  }
+});
+
+describe("what stands in the way of a start is told, with what to do about it", () => {
+  test("a port in use", async () => {
+    directory = await createDevDirectory();
+    const occupant = createServer().listen(directory.port, "127.0.0.1");
+    await once(occupant, "listening");
+    const { code, stderr } = await directory.spawn().ended;
+    occupant.close();
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `mission-control: Port ${directory.port} on 127.0.0.1 is in use. Stop what listens there ` +
+        `(\`lsof -i :${directory.port}\` shows it), or start with another one (--port).\n`,
+    );
+    expect(existsSync(join(directory.dataDir, "restate.pid"))).toBe(false);
+  });
+
+  test("the agents' port in use", async () => {
+    directory = await createDevDirectory();
+    const occupant = createServer().listen(directory.agentsPort, "127.0.0.1");
+    await once(occupant, "listening");
+    const { code, stderr } = await directory.spawn().ended;
+    occupant.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(new RegExp(`Port ${directory.agentsPort} on 127.0.0.1 is in use.*--agents-port`));
+    expect(existsSync(join(directory.dataDir, "restate.pid"))).toBe(false);
+  });
+
+  test("a data directory in use; the one that uses it goes on", async () => {
+    directory = await createDevDirectory();
+    await directory.start();
+    const { code, stderr } = await directory.spawn("--port", String(await freePort())).ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^mission-control: Another Mission Control uses the data directory .*--data-dir/);
+    expect((await fetch(`${directory.url}/readyz`)).status).toBe(200);
+  });
+
+  test.each([
+    [["--host", "0.0.0.0"], /dev mode has dev keys, so it binds loopback only \(127\.0\.0\.1, ::1, localhost\)/],
+    [["--prot", "8030"], /Unknown option '--prot'[\s\S]*--port <n>/],
+    [["--port", "eighty", "--log-level", "loud"], /--port[\s\S]*"eighty"[\s\S]*--log-level[\s\S]*"loud"/],
+  ])("dev %j is wrong usage", async (flags, message) => {
+    directory = await createDevDirectory();
+    const { code, stderr, stdout } = await directory.spawn(...flags).ended;
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(message);
+  });
+});
