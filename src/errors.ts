@@ -38,6 +38,10 @@ export const reasons = {
   BRAKE_NOT_AWAITING: Code.FailedPrecondition,
   APPROVER_IS_REQUESTER: Code.PermissionDenied,
   SET_CHANGED: Code.FailedPrecondition,
+  EXPIRY_TOO_LONG: Code.InvalidArgument,
+  NO_CANARY: Code.FailedPrecondition,
+  DRILL_RUNNING: Code.FailedPrecondition,
+  CANARY_HELD: Code.FailedPrecondition,
   // what we depend on
   ENGINE_UNAVAILABLE: Code.Unavailable,
   ENGINE_BUSY: Code.ResourceExhausted,

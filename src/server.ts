@@ -54,6 +54,8 @@ export interface ServerOptions {
   readonly log: Logger;
   /** The most workflows that each role may brake without a second person; by default `defaultBlastRadius`. */
   readonly blastRadius?: BlastRadius;
+  /** The longest that a brake may hold, ms; by default until somebody releases it. */
+  readonly longestBrakeMs?: number;
 }
 
 /** A server that serves. */
@@ -103,8 +105,13 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   ];
   const health = new HealthService(engines, brakes, reconcilers, components, options);
   const idempotency = new Idempotency(store);
-  const control = new ControlService(brakes, new PauseCommands(brakes, engines), workflows, idempotency);
-  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius);
+  const control = new ControlService(
+    brakes,
+    new PauseCommands(brakes, engines, options.longestBrakeMs),
+    workflows,
+    idempotency,
+  );
+  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
   const commands = new FleetCommands(brakes, engines, catching, gates, rules);
   const chain = createChain({
     services: [MissionControl, BrakesDescriptor, AuditLog, Gate, ReflectionV1, ReflectionV1Alpha],
@@ -124,6 +131,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         BrakesDescriptor,
         brakesService({
           brakes,
+          catching,
+          engines,
           commands,
           gates,
           gateRules,

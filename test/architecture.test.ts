@@ -79,6 +79,7 @@ test("the contract of an engine has no method that could change a workflow", () 
       "pausedByGate",
       "probe",
       "release",
+      "timers",
       "trace",
     ].sort(),
   );

@@ -1,4 +1,19 @@
+import { MissionControlError } from "../errors.ts";
 import type { Brake } from "../store/brake.ts";
+
+/**
+ * How long a brake is to hold, in ms, where none may hold longer than `longestMs`: what is asked for, or the longest where
+ * nothing is; undefined: until somebody releases it. Throws EXPIRY_TOO_LONG.
+ */
+export function boundedExpiry(expiresInMs: number | undefined, longestMs: number | undefined): number | undefined {
+  if (longestMs === undefined || (expiresInMs !== undefined && expiresInMs <= longestMs)) return expiresInMs;
+  if (expiresInMs === undefined) return longestMs;
+  throw new MissionControlError(
+    "EXPIRY_TOO_LONG",
+    `brakes hold at most ${longestMs / 1000} s here, not ${expiresInMs / 1000} s: ask for less, and brake again if it has to go on`,
+    { violations: [{ field: "expires_in", description: `at most ${longestMs / 1000}s` }] },
+  );
+}
 
 /** How long before it releases by itself a brake is warned about; for a short one, a fifth of its time. */
 const warnBeforeMs = 60_000;

@@ -9,6 +9,7 @@ import type { Brake, Hold } from "../store/brake.ts";
 import { type BlastRadius, radiusOf } from "./blast-radius.ts";
 import type { Brakes, Claim } from "./brakes.ts";
 import { type Catching, catchAll } from "./catch.ts";
+import { boundedExpiry } from "./expiry.ts";
 import type { Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
 import { lockOf, stageSize } from "./lifecycle.ts";
@@ -20,12 +21,15 @@ export interface FleetRules {
   readonly blastRadius: BlastRadius;
   /** How many may have come or gone between the asking and the approval: the greater of both. */
   readonly tolerance: { readonly count: number; readonly percent: number };
+  /** The longest that a brake may hold, ms; undefined: until somebody releases it. */
+  readonly longestMs: number | undefined;
   /** An emergency above the radius is released where nobody approved it by then, ms. */
   readonly approveWithinMs: number;
 }
 
-export const defaultFleetRules = (blastRadius: BlastRadius): FleetRules => ({
+export const defaultFleetRules = (blastRadius: BlastRadius, longestMs?: number): FleetRules => ({
   blastRadius,
+  longestMs,
   tolerance: { count: 5, percent: 10 },
   approveWithinMs: 60 * 60_000,
 });
@@ -139,7 +143,7 @@ export class FleetCommands {
       engagedBy: command.subject,
       createTime: now,
       engageTime: waits ? undefined : now,
-      expiresInMs: command.expiresInMs,
+      expiresInMs: boundedExpiry(command.expiresInMs, this.#rules.longestMs),
       expiryWarned: false,
       engageEntryId: command.entryId,
       approval: needsApproval

@@ -7,7 +7,7 @@ import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Brake, Held, Hold } from "../store/brake.ts";
 import type { Brakes, Claim } from "./brakes.ts";
-import { expireTimeOf } from "./expiry.ts";
+import { boundedExpiry, expireTimeOf } from "./expiry.ts";
 import { beginHalt, holds } from "./halt.ts";
 import { statusName, statusOf } from "./status.ts";
 
@@ -38,15 +38,19 @@ export interface ControlResult {
 export class PauseCommands {
   readonly #brakes: Brakes;
   readonly #engines: EngineRegistry;
+  readonly #longestMs: number | undefined;
 
-  constructor(brakes: Brakes, engines: EngineRegistry) {
+  /** @param longestMs the longest that a brake may hold; undefined: until somebody releases it. */
+  constructor(brakes: Brakes, engines: EngineRegistry, longestMs?: number) {
     this.#brakes = brakes;
     this.#engines = engines;
+    this.#longestMs = longestMs;
   }
 
   /** Engages a brake on one workflow, or finds the one that does as much already. `expiresInMs` undefined: never expires. */
   pause(command: ControlCommand & { readonly expiresInMs: number | undefined }): Promise<ControlResult> {
-    const { workflowId, expiresInMs } = command;
+    const { workflowId } = command;
+    const expiresInMs = boundedExpiry(command.expiresInMs, this.#longestMs);
     return this.#brakes.exclusively(workflowId, async () => {
       await command.precondition();
       const shown = await this.#look(workflowId);

@@ -37,6 +37,8 @@ export interface Engine {
    * for the brake.
    */
   observe(ids: readonly string[], signal?: AbortSignal, urgent?: boolean): Promise<Map<string, Observation>>;
+  /** Timers of these that run on while their workflow is held; those that are due already are left out. */
+  timers(ids: readonly string[], signal?: AbortSignal): Promise<EngineTimer[]>;
   /** Those of the ids that stand paused because a gate held their next step, not because anybody paused them. */
   pausedByGate(ids: readonly string[], signal?: AbortSignal): Promise<Set<string>>;
   /** The workflow's own timeline, the oldest first; undefined where the engine does not know it. */
@@ -124,6 +126,15 @@ export type ReleaseAnswer = { readonly kind: "released" | "ended" | "unknown" } 
 export interface Refusal {
   readonly kind: "refused";
   readonly message: string;
+}
+
+/** A timer or timeout that runs on. */
+export interface EngineTimer {
+  /** The workflow's. */
+  readonly id: string;
+  readonly dueTime: Date;
+  /** What it is, for people: "sleep". */
+  readonly what: string;
 }
 
 /** Which workflows; all that is set has to match. */

@@ -2,6 +2,7 @@ import type {
   Capabilities,
   Engine,
   EngineStatus,
+  EngineTimer,
   EngineTraceEntry,
   EngineWorkflow,
   HoldAnswer,
@@ -11,7 +12,7 @@ import type {
   ReleaseAnswer,
 } from "./engine.ts";
 import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
-import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf } from "./restate/journal.ts";
+import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf, wakeUpTime } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
 import { type LatestPause, latestPauses, type PauseRow } from "./restate/pauses.ts";
 import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
@@ -176,6 +177,22 @@ export class RestateEngine implements Engine {
     const found = new Set<string>();
     for (const chunk of chunks(ids.filter(isInvocationId))) {
       for (const [id, { byGate }] of await this.#pauses(chunk, "brake", signal)) if (byGate) found.add(id);
+    }
+    return found;
+  }
+
+  async timers(ids: readonly string[], signal?: AbortSignal): Promise<EngineTimer[]> {
+    const found: EngineTimer[] = [];
+    for (const chunk of chunks(ids.filter(isInvocationId))) {
+      const rows = await this.#api.query<JournalRow>(
+        `SELECT ${journalColumns} FROM sys_journal WHERE id IN ${inList(chunk)} AND entry_type = 'Command: Sleep'`,
+        "read",
+        signal,
+      );
+      for (const row of rows) {
+        const dueTime = wakeUpTime(row);
+        if (dueTime && dueTime.getTime() > Date.now()) found.push({ id: row.id, dueTime, what: row.name || "sleep" });
+      }
     }
     return found;
   }

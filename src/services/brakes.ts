@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   ApproveBrakeRequestSchema,
@@ -19,15 +19,21 @@ import {
 import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
 import { watchBrake } from "../brakes/brake-watch.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
+import type { Catching } from "../brakes/catch.ts";
+import { deadlinesAtRisk, horizonMs } from "../brakes/deadlines.ts";
+import { expireTimeOf } from "../brakes/expiry.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
 import type { GateRules } from "../brakes/gate-rules.ts";
 import type { Gates } from "../brakes/gates.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
+import type { Engine, EngineWorkflow } from "../engines/engine.ts";
+import type { EngineRegistry } from "../engines/registry.ts";
+import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Policy } from "../policy/policy.ts";
 import { permits, type Roles } from "../policy/roles.ts";
-import type { Brake } from "../store/brake.ts";
+import type { Brake, Hold } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import type { Idempotency } from "./idempotency.ts";
@@ -35,13 +41,15 @@ import type { Idempotency } from "./idempotency.ts";
 const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
 /** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
 const deadlineMargin = 250;
-/** Timers due within this time of being held are told as at risk, ms; at most so many. */
-const risk = { withinMs: 60 * 60_000, most: 100 } as const;
+/** Of a brake on very many, so many are asked for their deadlines. */
+const asked = 2_000;
 
 /** What the Brakes service needs. */
 export interface BrakesServiceDeps {
   readonly brakes: Brakes;
   readonly commands: FleetCommands;
+  readonly catching: Catching;
+  readonly engines: EngineRegistry;
   readonly gates: Gates;
   readonly gateRules: GateRules;
   readonly workflows: Workflows;
@@ -115,7 +123,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         limit: limit + 1,
       });
       const page = found.slice(0, limit);
-      const views = await Promise.all(page.map((brake) => view(deps, brake.brakeId)));
+      const views = await Promise.all(page.map((brake) => summary(deps, brake.brakeId)));
       return create(ListBrakesResponseSchema, {
         brakes: views,
         nextPageToken: found.length > limit ? (page.at(-1)?.brakeId ?? "") : "",
@@ -242,10 +250,35 @@ async function settleEngagement(
   await until(brakes, done, left, wait.signal);
 }
 
-async function view(deps: BrakesServiceDeps, brakeId: string) {
-  const found = await deps.brakes.find(brakeId);
+/** A brake without what only answers about one brake tell. */
+async function summary({ brakes, gates }: BrakesServiceDeps, brakeId: string) {
+  const found = await brakes.find(brakeId);
   if (!found) throw brakeNotFound(brakeId);
-  return brakeViewOf(found.brake, found.holds, deps.gates);
+  return brakeViewOf(found.brake, found.holds, gates);
+}
+
+async function view({ brakes, catching, engines, gates }: BrakesServiceDeps, brakeId: string) {
+  const found = await brakes.find(brakeId);
+  if (!found) throw brakeNotFound(brakeId);
+  const { brake } = found;
+  const result = brakeViewOf(brake, found.holds, gates);
+  if (brake.state !== "ENGAGED") return result;
+  result.expressionFailures = catching.selector(brake).errors.count;
+  const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
+  // Told as far as the engines answer: who asks for a brake gets it in any case.
+  result.deadlinesAtRisk = await deadlinesAtRisk(await openOf(engines, found.holds), before).catch(() => []);
+  return result;
+}
+
+/** The workflows of the holds that are open, as their engines show them. */
+async function openOf(engines: EngineRegistry, holds: readonly Hold[]): Promise<Map<Engine, EngineWorkflow[]>> {
+  const byEngine = new Map<Engine, EngineWorkflow[]>();
+  const open = holds.filter((hold) => !hold.halt.settled).slice(0, asked);
+  for (const [name, group] of Map.groupBy(open, (hold) => parseWorkflowId(hold.workflowId)?.engine ?? "")) {
+    const engine = engines.named(name);
+    byEngine.set(engine, await engine.get(group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "")));
+  }
+  return byEngine;
 }
 
 /** One's own brake may be released by who engaged it; anybody's only with the permission for that. */
@@ -304,14 +337,9 @@ async function preview(
     ).length,
     needsApproval: commands.needsApproval(principal.roles, resolved.count),
     policyDenial: decision.allowed ? "" : decision.message,
-    deadlinesAtRisk: rows
-      .filter(({ row }) => row.dueTime !== undefined && row.dueTime.getTime() < now + risk.withinMs)
-      .slice(0, risk.most)
-      .map(({ engine, row }) => ({
-        workflowId: workflows.view(engine.name, row).workflowId,
-        dueTime: timestampFromDate(row.dueTime ?? new Date(now)),
-        what: row.status === "pending" ? "scheduled start" : "retry or timer",
-      })),
+    deadlinesAtRisk: await deadlinesAtRisk(resolved.byEngine, new Date(now + horizonMs), context.signal),
+    expressionFailures: resolved.selector.errors.count,
+    expressionFailureMessage: resolved.selector.errors.lastMessage,
   });
   if (Number.isFinite(radius)) result.blastRadius = radius;
   return result;

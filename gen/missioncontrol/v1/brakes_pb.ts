@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/v1/brakes.proto.
  */
 export const file_missioncontrol_v1_brakes: GenFile = /*@__PURE__*/
-  fileDesc("Ch5taXNzaW9uY29udHJvbC92MS9icmFrZXMucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIsQDCghTZWxlY3RvchIhCgdlbmdpbmVzGAEgAygJQhC6SA2SAQoQECIGcgQQARhAEiAKBXR5cGVzGAIgAygJQhG6SA6SAQsQQCIHcgUQARiAAhJHCghzdGF0dXNlcxgDIAMoDjIiLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93LlN0YXR1c0IRukgOkgELEAgiB4IBBBABIAASKwoGbGFiZWxzGAQgAygJQhu6SBiSARUQECIRcg8YgAQyCl5bXj1dKz0uKiQSGwoJaWRfcHJlZml4GAUgASgJQgi6SAVyAxiAAhIdCgtuYW1lX3ByZWZpeBgGIAEoCUIIukgFcgMYgAISMQoNY3JlYXRlZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKDHdvcmtmbG93X2lkcxgJIAMoCUISukgPkgEMEJBOIgdyBRABGIAEEhwKCmV4cHJlc3Npb24YCiABKAlCCLpIBXIDGIAgEhIKCmV2ZXJ5dGhpbmcYCyABKAgi8wQKBUJyYWtlEhAKCGJyYWtlX2lkGAEgASgJEi0KCHNlbGVjdG9yGAIgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3ISGwoTaW5jbHVkZV9kZXNjZW5kYW50cxgDIAEoCBItCgVzdGF0ZRgEIAEoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlEg4KBnJlYXNvbhgFIAEoCRIOCgZ0aWNrZXQYBiABKAkSEQoJZW1lcmdlbmN5GAcgASgIEhIKCmVuZ2FnZWRfYnkYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2VuZ2FnZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIYXBwcm92YWwYDCABKAsyGy5taXNzaW9uY29udHJvbC52MS5BcHByb3ZhbBIrCgdyZWxlYXNlGA0gASgLMhoubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZRIwCgdyZWNlaXB0GA4gASgLMh8ubWlzc2lvbmNvbnRyb2wudjEuRmxlZXRSZWNlaXB0EhYKDmF1ZGl0X2VudHJ5X2lkGA8gASgJIl0KBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASFQoRQVdBSVRJTkdfQVBQUk9WQUwQARILCgdFTkdBR0VEEAISDAoIUkVMRUFTRUQQAxILCgdFWFBJUkVEEAQitwEKCEFwcHJvdmFsEg8KB21hdGNoZWQYASABKAUSEAoIc2V0X2hhc2gYAiABKAkSEQoJdG9sZXJhbmNlGAMgASgFEhMKC2FwcHJvdmVkX2J5GAQgASgJEjAKDGFwcHJvdmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKYXBwcm92ZV9ieRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizwEKB1JlbGVhc2USEwoLcmVsZWFzZWRfYnkYASABKAkSDgoGcmVhc29uGAIgASgJEjAKDHJlbGVhc2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoGc3RhZ2VkGAQgASgLMiAubWlzc2lvbmNvbnRyb2wudjEuU3RhZ2VkUmVsZWFzZRIQCghyZWxlYXNlZBgFIAEoBRIRCglyZW1haW5pbmcYBiABKAUSFgoOaGFsdGVkX2JlY2F1c2UYByABKAkiiwEKDVN0YWdlZFJlbGVhc2USGgoHcGVyY2VudBgBIAEoBUIJukgGGgQYZCgBEjwKBXdhdGNoGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhK6SA/IAQGqAQkiAwiQHDICCAESIAoMbWF4X2ZhaWx1cmVzGAMgASgFQgq6SAcaBRiQTigAIoIFCgxGbGVldFJlY2VpcHQSMAoMcmVxdWVzdF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdtYXRjaGVkGAIgASgFEhAKCHN0YW5kaW5nGAMgASgFEg8KB2hhbHRpbmcYBCABKAUSDwoHcGVuZGluZxgFIAEoBRINCgVlbmRlZBgGIAEoBRITCgtkZXNjZW5kYW50cxgHIAEoBRIUCgxjYXVnaHRfbGF0ZXIYCCABKAUSLQoKYWNjZXB0X3A1MBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgphY2NlcHRfcDk5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnN0YW5kc3RpbGxfcDUwGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnN0YW5kc3RpbGxfcDk5GAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnN0YW5kc3RpbGxfbWF4GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEWFsbF9zdGFuZGluZ190aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9zdGVwc19pbl9mbGlnaHQYDyABKAUSFgoOc3RlcHNfZmluaXNoZWQYECABKAUSEwoLc3RlcHNfcmVydW4YESABKAUSIgoac3RlcHNfc3RhcnRlZF9hZnRlcl9hY2NlcHQYEiABKAUSKQoFZ2F0ZXMYEyADKAsyGi5taXNzaW9uY29udHJvbC52MS5HYXRlQWNrIlcKB0dhdGVBY2sSDAoEZ2F0ZRgBIAEoCRIsCghhY2tfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYXR0YWNoZWQYAyABKAgisgEKDkJyYWtlZFdvcmtmbG93EhMKC3dvcmtmbG93X2lkGAEgASgJEi4KCmNhdGNoX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmNhdWdodF90aHJvdWdoGAMgASgJEjQKDGhhbHRfcmVjZWlwdBgEIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkhhbHRSZWNlaXB0Eg0KBWVuZGVkGAUgASgIIrYBChNQcmV2aWV3QnJha2VSZXF1ZXN0EjUKCHNlbGVjdG9yGAEgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3JCBrpIA8gBARIbChNleGNsdWRlX2Rlc2NlbmRhbnRzGAIgASgIEh4KC3NhbXBsZV9zaXplGAMgASgFQgm6SAYaBBhkKAASEQoJZW1lcmdlbmN5GAQgASgIEhgKBnJlYXNvbhgFIAEoCUIIukgFcgMYgAgiwgIKFFByZXZpZXdCcmFrZVJlc3BvbnNlEg8KB21hdGNoZWQYASABKAUSEAoIc2V0X2hhc2gYAiABKAkSKwoGc2FtcGxlGAMgAygLMhsubWlzc2lvbmNvbnRyb2wudjEuV29ya2Zsb3cSLgoHZW5naW5lcxgEIAMoCzIdLm1pc3Npb25jb250cm9sLnYxLkVuZ2luZVBsYW4SEQoJbWF5X3JlcnVuGAUgASgFEhYKDm5lZWRzX2FwcHJvdmFsGAYgASgIEhkKDGJsYXN0X3JhZGl1cxgHIAEoBUgAiAEBEhUKDXBvbGljeV9kZW5pYWwYCCABKAkSPAoRZGVhZGxpbmVzX2F0X3Jpc2sYCSADKAsyIS5taXNzaW9uY29udHJvbC52MS5EZWFkbGluZUF0Umlza0IPCg1fYmxhc3RfcmFkaXVzIpQBCgpFbmdpbmVQbGFuEg4KBmVuZ2luZRgBIAEoCRIPCgdtYXRjaGVkGAIgASgFEg8KB3J1bm5pbmcYAyABKAUSDwoHcGVuZGluZxgEIAEoBRIOCgZwYXVzZWQYBSABKAUSDAoEaGFsdBgGIAEoCRIWCg5zdGVwX2luX2ZsaWdodBgHIAEoCRINCgVnYXRlcxgIIAEoBSJhCg5EZWFkbGluZUF0UmlzaxITCgt3b3JrZmxvd19pZBgBIAEoCRIsCghkdWVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2hhdBgDIAEoCSLGAwoSRW5nYWdlQnJha2VSZXF1ZXN0EjUKCHNlbGVjdG9yGAEgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3JCBrpIA8gBARIbChNleGNsdWRlX2Rlc2NlbmRhbnRzGAIgASgIEh4KBnJlYXNvbhgDIAEoCUIOukgLcgkQARiACDICXFMSGAoGdGlja2V0GAQgASgJQgi6SAVyAxiAARIRCgllbWVyZ2VuY3kYBSABKAgSHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESQAoKZXhwaXJlc19pbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgJqeATICCAESNQoEd2FpdBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEjoKCWdhdGVfd2FpdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEiIKEWV4cGVjdGVkX3NldF9oYXNoGAogASgJQge6SARyAhhAEhUKDXZhbGlkYXRlX29ubHkYCyABKAgikAEKE0VuZ2FnZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRI4CgdwcmV2aWV3GAMgASgLMicubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVzcG9uc2UiLgoPR2V0QnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEAiOwoQR2V0QnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlIpIBChFMaXN0QnJha2VzUmVxdWVzdBJACgVzdGF0ZRgBIAMoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlQhG6SA6SAQsQCCIHggEEEAEgABIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAIiVwoSTGlzdEJyYWtlc1Jlc3BvbnNlEigKBmJyYWtlcxgBIAMoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJLChFXYXRjaEJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEhkKEWluY2x1ZGVfd29ya2Zsb3dzGAIgASgIIrQCChJXYXRjaEJyYWtlUmVzcG9uc2USOAoEa2luZBgBIAEoDjIqLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXNwb25zZS5LaW5kEicKBWJyYWtlGAIgASgLMhgubWlzc2lvbmNvbnRyb2wudjEuQnJha2USNAoJd29ya2Zsb3dzGAMgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuQnJha2VkV29ya2Zsb3cSLgoKZXZlbnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDAoIUFJPR1JFU1MQARIQCgxFWFBJUkVTX1NPT04QAhIICgRPVkVSEAMSDQoJSEVBUlRCRUFUEAQicwoTQXBwcm92ZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiVwoUQXBwcm92ZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCSLzAQoTUmVsZWFzZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESMAoGc3RhZ2VkGAQgASgLMiAubWlzc2lvbmNvbnRyb2wudjEuU3RhZ2VkUmVsZWFzZRI1CgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgASFQoNdmFsaWRhdGVfb25seRgGIAEoCCKJAQoUUmVsZWFzZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRIwCgpzdGlsbF9oZWxkGAMgAygLMhwubWlzc2lvbmNvbnRyb2wudjEuU3RpbGxIZWxkIjMKCVN0aWxsSGVsZBITCgt3b3JrZmxvd19pZBgBIAEoCRIRCglicmFrZV9pZHMYAiADKAkyigkKBkJyYWtlcxKhAQoMUHJldmlld0JyYWtlEiYubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVxdWVzdBonLm1pc3Npb25jb250cm9sLnYxLlByZXZpZXdCcmFrZVJlc3BvbnNlIkCK5xgfCgticmFrZXMucmVhZBIOYnJha2VzLnByZXZpZXcYAYLT5JMCFzoBKiISL3YxL2JyYWtlczpwcmV2aWV3EpcBCgtFbmdhZ2VCcmFrZRIlLm1pc3Npb25jb250cm9sLnYxLkVuZ2FnZUJyYWtlUmVxdWVzdBomLm1pc3Npb25jb250cm9sLnYxLkVuZ2FnZUJyYWtlUmVzcG9uc2UiOYrnGCAKDWJyYWtlcy5lbmdhZ2USDXJ1bnRpbWUuYnJha2UYAoLT5JMCDzoBKiIKL3YxL2JyYWtlcxKYAQoIR2V0QnJha2USIi5taXNzaW9uY29udHJvbC52MS5HZXRCcmFrZVJlcXVlc3QaIy5taXNzaW9uY29udHJvbC52MS5HZXRCcmFrZVJlc3BvbnNlIkOK5xgbCgticmFrZXMucmVhZBIKYnJha2VzLmdldBgBgtPkkwIeYgVicmFrZRIVL3YxL2JyYWtlcy97YnJha2VfaWR9Eo0BCgpMaXN0QnJha2VzEiQubWlzc2lvbmNvbnRyb2wudjEuTGlzdEJyYWtlc1JlcXVlc3QaJS5taXNzaW9uY29udHJvbC52MS5MaXN0QnJha2VzUmVzcG9uc2UiMornGBwKC2JyYWtlcy5yZWFkEgticmFrZXMubGlzdBgBgtPkkwIMEgovdjEvYnJha2VzEqQBCgpXYXRjaEJyYWtlEiQubWlzc2lvbmNvbnRyb2wudjEuV2F0Y2hCcmFrZVJlcXVlc3QaJS5taXNzaW9uY29udHJvbC52MS5XYXRjaEJyYWtlUmVzcG9uc2UiR4rnGB0KC2JyYWtlcy5yZWFkEgxicmFrZXMud2F0Y2gYAYLT5JMCIBIeL3YxL2JyYWtlcy97YnJha2VfaWR9L3Byb2dyZXNzMAEStgEKDEFwcHJvdmVCcmFrZRImLm1pc3Npb25jb250cm9sLnYxLkFwcHJvdmVCcmFrZVJlcXVlc3QaJy5taXNzaW9uY29udHJvbC52MS5BcHByb3ZlQnJha2VSZXNwb25zZSJViucYKQoOYnJha2VzLmFwcHJvdmUSFXJ1bnRpbWUuYnJha2UuYXBwcm92ZRgCgtPkkwIiOgEqIh0vdjEvYnJha2VzL3ticmFrZV9pZH0vYXBwcm92ZRK2AQoMUmVsZWFzZUJyYWtlEiYubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZUJyYWtlUmVxdWVzdBonLm1pc3Npb25jb250cm9sLnYxLlJlbGVhc2VCcmFrZVJlc3BvbnNlIlWK5xgpCg5icmFrZXMucmVsZWFzZRIVcnVudGltZS5icmFrZS5yZWxlYXNlGAKC0+STAiI6ASoiHS92MS9icmFrZXMve2JyYWtlX2lkfS9yZWxlYXNlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+  fileDesc("Ch5taXNzaW9uY29udHJvbC92MS9icmFrZXMucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIsQDCghTZWxlY3RvchIhCgdlbmdpbmVzGAEgAygJQhC6SA2SAQoQECIGcgQQARhAEiAKBXR5cGVzGAIgAygJQhG6SA6SAQsQQCIHcgUQARiAAhJHCghzdGF0dXNlcxgDIAMoDjIiLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93LlN0YXR1c0IRukgOkgELEAgiB4IBBBABIAASKwoGbGFiZWxzGAQgAygJQhu6SBiSARUQECIRcg8YgAQyCl5bXj1dKz0uKiQSGwoJaWRfcHJlZml4GAUgASgJQgi6SAVyAxiAAhIdCgtuYW1lX3ByZWZpeBgGIAEoCUIIukgFcgMYgAISMQoNY3JlYXRlZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKDHdvcmtmbG93X2lkcxgJIAMoCUISukgPkgEMEJBOIgdyBRABGIAEEhwKCmV4cHJlc3Npb24YCiABKAlCCLpIBXIDGIAgEhIKCmV2ZXJ5dGhpbmcYCyABKAgizgUKBUJyYWtlEhAKCGJyYWtlX2lkGAEgASgJEi0KCHNlbGVjdG9yGAIgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3ISGwoTaW5jbHVkZV9kZXNjZW5kYW50cxgDIAEoCBItCgVzdGF0ZRgEIAEoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlEg4KBnJlYXNvbhgFIAEoCRIOCgZ0aWNrZXQYBiABKAkSEQoJZW1lcmdlbmN5GAcgASgIEhIKCmVuZ2FnZWRfYnkYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2VuZ2FnZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIYXBwcm92YWwYDCABKAsyGy5taXNzaW9uY29udHJvbC52MS5BcHByb3ZhbBIrCgdyZWxlYXNlGA0gASgLMhoubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZRIwCgdyZWNlaXB0GA4gASgLMh8ubWlzc2lvbmNvbnRyb2wudjEuRmxlZXRSZWNlaXB0EhYKDmF1ZGl0X2VudHJ5X2lkGA8gASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGBAgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgRIAEoBSJdCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEUFXQUlUSU5HX0FQUFJPVkFMEAESCwoHRU5HQUdFRBACEgwKCFJFTEVBU0VEEAMSCwoHRVhQSVJFRBAEIrcBCghBcHByb3ZhbBIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEhEKCXRvbGVyYW5jZRgDIAEoBRITCgthcHByb3ZlZF9ieRgEIAEoCRIwCgxhcHByb3ZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmFwcHJvdmVfYnkYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs8BCgdSZWxlYXNlEhMKC3JlbGVhc2VkX2J5GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIwCgxyZWxlYXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKBnN0YWdlZBgEIAEoCzIgLm1pc3Npb25jb250cm9sLnYxLlN0YWdlZFJlbGVhc2USEAoIcmVsZWFzZWQYBSABKAUSEQoJcmVtYWluaW5nGAYgASgFEhYKDmhhbHRlZF9iZWNhdXNlGAcgASgJIosBCg1TdGFnZWRSZWxlYXNlEhoKB3BlcmNlbnQYASABKAVCCbpIBhoEGGQoARI8CgV3YXRjaBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPyAEBqgEJIgMIkBwyAggBEiAKDG1heF9mYWlsdXJlcxgDIAEoBUIKukgHGgUYkE4oACKCBQoMRmxlZXRSZWNlaXB0EjAKDHJlcXVlc3RfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHbWF0Y2hlZBgCIAEoBRIQCghzdGFuZGluZxgDIAEoBRIPCgdoYWx0aW5nGAQgASgFEg8KB3BlbmRpbmcYBSABKAUSDQoFZW5kZWQYBiABKAUSEwoLZGVzY2VuZGFudHMYByABKAUSFAoMY2F1Z2h0X2xhdGVyGAggASgFEi0KCmFjY2VwdF9wNTAYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKYWNjZXB0X3A5ORgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A1MBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A5ORgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX21heBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFhbGxfc3RhbmRpbmdfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPc3RlcHNfaW5fZmxpZ2h0GA8gASgFEhYKDnN0ZXBzX2ZpbmlzaGVkGBAgASgFEhMKC3N0ZXBzX3JlcnVuGBEgASgFEiIKGnN0ZXBzX3N0YXJ0ZWRfYWZ0ZXJfYWNjZXB0GBIgASgFEikKBWdhdGVzGBMgAygLMhoubWlzc2lvbmNvbnRyb2wudjEuR2F0ZUFjayJXCgdHYXRlQWNrEgwKBGdhdGUYASABKAkSLAoIYWNrX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGF0dGFjaGVkGAMgASgIIrIBCg5CcmFrZWRXb3JrZmxvdxITCgt3b3JrZmxvd19pZBgBIAEoCRIuCgpjYXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5jYXVnaHRfdGhyb3VnaBgDIAEoCRI0CgxoYWx0X3JlY2VpcHQYBCABKAsyHi5taXNzaW9uY29udHJvbC52MS5IYWx0UmVjZWlwdBINCgVlbmRlZBgFIAEoCCK2AQoTUHJldmlld0JyYWtlUmVxdWVzdBI1CghzZWxlY3RvchgBIAEoCzIbLm1pc3Npb25jb250cm9sLnYxLlNlbGVjdG9yQga6SAPIAQESGwoTZXhjbHVkZV9kZXNjZW5kYW50cxgCIAEoCBIeCgtzYW1wbGVfc2l6ZRgDIAEoBUIJukgGGgQYZCgAEhEKCWVtZXJnZW5jeRgEIAEoCBIYCgZyZWFzb24YBSABKAlCCLpIBXIDGIAIIoMDChRQcmV2aWV3QnJha2VSZXNwb25zZRIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEisKBnNhbXBsZRgDIAMoCzIbLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93Ei4KB2VuZ2luZXMYBCADKAsyHS5taXNzaW9uY29udHJvbC52MS5FbmdpbmVQbGFuEhEKCW1heV9yZXJ1bhgFIAEoBRIWCg5uZWVkc19hcHByb3ZhbBgGIAEoCBIZCgxibGFzdF9yYWRpdXMYByABKAVIAIgBARIVCg1wb2xpY3lfZGVuaWFsGAggASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGAkgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgKIAEoBRIiChpleHByZXNzaW9uX2ZhaWx1cmVfbWVzc2FnZRgLIAEoCUIPCg1fYmxhc3RfcmFkaXVzIpQBCgpFbmdpbmVQbGFuEg4KBmVuZ2luZRgBIAEoCRIPCgdtYXRjaGVkGAIgASgFEg8KB3J1bm5pbmcYAyABKAUSDwoHcGVuZGluZxgEIAEoBRIOCgZwYXVzZWQYBSABKAUSDAoEaGFsdBgGIAEoCRIWCg5zdGVwX2luX2ZsaWdodBgHIAEoCRINCgVnYXRlcxgIIAEoBSJhCg5EZWFkbGluZUF0UmlzaxITCgt3b3JrZmxvd19pZBgBIAEoCRIsCghkdWVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2hhdBgDIAEoCSLGAwoSRW5nYWdlQnJha2VSZXF1ZXN0EjUKCHNlbGVjdG9yGAEgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3JCBrpIA8gBARIbChNleGNsdWRlX2Rlc2NlbmRhbnRzGAIgASgIEh4KBnJlYXNvbhgDIAEoCUIOukgLcgkQARiACDICXFMSGAoGdGlja2V0GAQgASgJQgi6SAVyAxiAARIRCgllbWVyZ2VuY3kYBSABKAgSHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESQAoKZXhwaXJlc19pbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgJqeATICCAESNQoEd2FpdBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEjoKCWdhdGVfd2FpdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEiIKEWV4cGVjdGVkX3NldF9oYXNoGAogASgJQge6SARyAhhAEhUKDXZhbGlkYXRlX29ubHkYCyABKAgikAEKE0VuZ2FnZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRI4CgdwcmV2aWV3GAMgASgLMicubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVzcG9uc2UiLgoPR2V0QnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEAiOwoQR2V0QnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlIpIBChFMaXN0QnJha2VzUmVxdWVzdBJACgVzdGF0ZRgBIAMoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlQhG6SA6SAQsQCCIHggEEEAEgABIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAIiVwoSTGlzdEJyYWtlc1Jlc3BvbnNlEigKBmJyYWtlcxgBIAMoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJLChFXYXRjaEJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEhkKEWluY2x1ZGVfd29ya2Zsb3dzGAIgASgIIrQCChJXYXRjaEJyYWtlUmVzcG9uc2USOAoEa2luZBgBIAEoDjIqLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXNwb25zZS5LaW5kEicKBWJyYWtlGAIgASgLMhgubWlzc2lvbmNvbnRyb2wudjEuQnJha2USNAoJd29ya2Zsb3dzGAMgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuQnJha2VkV29ya2Zsb3cSLgoKZXZlbnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDAoIUFJPR1JFU1MQARIQCgxFWFBJUkVTX1NPT04QAhIICgRPVkVSEAMSDQoJSEVBUlRCRUFUEAQicwoTQXBwcm92ZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiVwoUQXBwcm92ZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCSLzAQoTUmVsZWFzZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESMAoGc3RhZ2VkGAQgASgLMiAubWlzc2lvbmNvbnRyb2wudjEuU3RhZ2VkUmVsZWFzZRI1CgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgASFQoNdmFsaWRhdGVfb25seRgGIAEoCCKJAQoUUmVsZWFzZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRIwCgpzdGlsbF9oZWxkGAMgAygLMhwubWlzc2lvbmNvbnRyb2wudjEuU3RpbGxIZWxkIjMKCVN0aWxsSGVsZBITCgt3b3JrZmxvd19pZBgBIAEoCRIRCglicmFrZV9pZHMYAiADKAkihQEKEURyaWxsQnJha2VSZXF1ZXN0Eh4KBnJlYXNvbhgBIAEoCUIOukgLcgkQARiACDICXFMSFwoGZW5naW5lGAIgASgJQge6SARyAhhAEjcKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCICCDwyAggBIlUKEkRyaWxsQnJha2VSZXNwb25zZRInCgVkcmlsbBgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkRyaWxsEhYKDmF1ZGl0X2VudHJ5X2lkGAIgASgJIsYDCgVEcmlsbBIKCgJvaxgBIAEoCBIPCgdtZXNzYWdlGAIgASgJEg4KBmVuZ2luZRgDIAEoCRITCgt3b3JrZmxvd19pZBgEIAEoCRIQCghicmFrZV9pZBgFIAEoCRISCgpkcmlsbGVkX2J5GAYgASgJEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKEHN0YXJ0X3RvX3J1bm5pbmcYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNAoRcmVxdWVzdF90b19hY2NlcHQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOAoVcmVxdWVzdF90b19zdGFuZHN0aWxsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjQKEXJlbGVhc2VfdG9fbW92aW5nGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiIKGnN0ZXBzX3N0YXJ0ZWRfYWZ0ZXJfYWNjZXB0GAwgASgFEg0KBWdhdGVzGA0gASgFEhcKD2dhdGVzX2NvbmZpcm1lZBgOIAEoBTKtCgoGQnJha2VzEqEBCgxQcmV2aWV3QnJha2USJi5taXNzaW9uY29udHJvbC52MS5QcmV2aWV3QnJha2VSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVzcG9uc2UiQIrnGB8KC2JyYWtlcy5yZWFkEg5icmFrZXMucHJldmlldxgBgtPkkwIXOgEqIhIvdjEvYnJha2VzOnByZXZpZXcSlwEKC0VuZ2FnZUJyYWtlEiUubWlzc2lvbmNvbnRyb2wudjEuRW5nYWdlQnJha2VSZXF1ZXN0GiYubWlzc2lvbmNvbnRyb2wudjEuRW5nYWdlQnJha2VSZXNwb25zZSI5iucYIAoNYnJha2VzLmVuZ2FnZRINcnVudGltZS5icmFrZRgCgtPkkwIPOgEqIgovdjEvYnJha2VzEpgBCghHZXRCcmFrZRIiLm1pc3Npb25jb250cm9sLnYxLkdldEJyYWtlUmVxdWVzdBojLm1pc3Npb25jb250cm9sLnYxLkdldEJyYWtlUmVzcG9uc2UiQ4rnGBsKC2JyYWtlcy5yZWFkEgpicmFrZXMuZ2V0GAGC0+STAh5iBWJyYWtlEhUvdjEvYnJha2VzL3ticmFrZV9pZH0SjQEKCkxpc3RCcmFrZXMSJC5taXNzaW9uY29udHJvbC52MS5MaXN0QnJha2VzUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLkxpc3RCcmFrZXNSZXNwb25zZSIyiucYHAoLYnJha2VzLnJlYWQSC2JyYWtlcy5saXN0GAGC0+STAgwSCi92MS9icmFrZXMSpAEKCldhdGNoQnJha2USJC5taXNzaW9uY29udHJvbC52MS5XYXRjaEJyYWtlUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXNwb25zZSJHiucYHQoLYnJha2VzLnJlYWQSDGJyYWtlcy53YXRjaBgBgtPkkwIgEh4vdjEvYnJha2VzL3ticmFrZV9pZH0vcHJvZ3Jlc3MwARK2AQoMQXBwcm92ZUJyYWtlEiYubWlzc2lvbmNvbnRyb2wudjEuQXBwcm92ZUJyYWtlUmVxdWVzdBonLm1pc3Npb25jb250cm9sLnYxLkFwcHJvdmVCcmFrZVJlc3BvbnNlIlWK5xgpCg5icmFrZXMuYXBwcm92ZRIVcnVudGltZS5icmFrZS5hcHByb3ZlGAKC0+STAiI6ASoiHS92MS9icmFrZXMve2JyYWtlX2lkfS9hcHByb3ZlErYBCgxSZWxlYXNlQnJha2USJi5taXNzaW9uY29udHJvbC52MS5SZWxlYXNlQnJha2VSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZUJyYWtlUmVzcG9uc2UiVYrnGCkKDmJyYWtlcy5yZWxlYXNlEhVydW50aW1lLmJyYWtlLnJlbGVhc2UYAoLT5JMCIjoBKiIdL3YxL2JyYWtlcy97YnJha2VfaWR9L3JlbGVhc2USoAEKCkRyaWxsQnJha2USJC5taXNzaW9uY29udHJvbC52MS5EcmlsbEJyYWtlUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLkRyaWxsQnJha2VSZXNwb25zZSJFiucYJgoNYnJha2VzLmVuZ2FnZRITcnVudGltZS5icmFrZS5kcmlsbBgCgtPkkwIVOgEqIhAvdjEvYnJha2VzOmRyaWxsYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
 
 /**
  * Selector says which workflows a brake holds. All that is set has to match. Nothing set is refused unless everything is true.
@@ -40,8 +40,8 @@ export type Selector = Message<"missioncontrol.v1.Selector"> & {
   types: string[];
 
   /**
-   * Only those that have one of these statuses when they are looked at. Only PENDING and RUNNING make sense: what has ended
-   * cannot be held.
+   * Only those that have one of these statuses when they are looked at: PENDING, RUNNING or PAUSED. What has ended cannot be
+   * held, and is never matched.
    *
    * @generated from field: repeated missioncontrol.v1.Workflow.Status statuses = 3;
    */
@@ -222,6 +222,21 @@ export type Brake = Message<"missioncontrol.v1.Brake"> & {
    * @generated from field: string audit_entry_id = 15;
    */
   auditEntryId: string;
+
+  /**
+   * Held workflows that would be late: what is due for them before the brake expires (where it does not: within an hour), at
+   * most 100, the soonest first. Only in answers about one brake.
+   *
+   * @generated from field: repeated missioncontrol.v1.DeadlineAtRisk deadlines_at_risk = 16;
+   */
+  deadlinesAtRisk: DeadlineAtRisk[];
+
+  /**
+   * Workflows for which the expression could not be told when they were last looked at: they are not held.
+   *
+   * @generated from field: int32 expression_failures = 17;
+   */
+  expressionFailures: number;
 };
 
 /**
@@ -784,11 +799,26 @@ export type PreviewBrakeResponse = Message<"missioncontrol.v1.PreviewBrakeRespon
   policyDenial: string;
 
   /**
-   * Held workflows whose next timer is due soon: it fires while they are held, and they go on late.
+   * Matched workflows that would be late: what is due for them within an hour, at most 100, the soonest first.
    *
    * @generated from field: repeated missioncontrol.v1.DeadlineAtRisk deadlines_at_risk = 9;
    */
   deadlinesAtRisk: DeadlineAtRisk[];
+
+  /**
+   * Workflows for which the expression could not be told, e.g. because they lack a label that it asks for: they would not be
+   * held. Ask with has(workflow.labels.risk).
+   *
+   * @generated from field: int32 expression_failures = 10;
+   */
+  expressionFailures: number;
+
+  /**
+   * Why not, for the latest of them.
+   *
+   * @generated from field: string expression_failure_message = 11;
+   */
+  expressionFailureMessage: string;
 };
 
 /**
@@ -1442,6 +1472,183 @@ export const StillHeldSchema: GenMessage<StillHeld> = /*@__PURE__*/
   messageDesc(file_missioncontrol_v1_brakes, 24);
 
 /**
+ * Asks for a drill.
+ *
+ * @generated from message missioncontrol.v1.DrillBrakeRequest
+ */
+export type DrillBrakeRequest = Message<"missioncontrol.v1.DrillBrakeRequest"> & {
+  /**
+   * Why. It is kept in the ledger.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * The engine whose canary is braked, by configured name; empty: the first one that has a canary.
+   *
+   * @generated from field: string engine = 2;
+   */
+  engine: string;
+
+  /**
+   * How long each of these may take: until the canary runs, until it stands, until it moves again (1 s to 60 s); unset: 10 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 3;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message missioncontrol.v1.DrillBrakeRequest.
+ * Use `create(DrillBrakeRequestSchema)` to create a new message.
+ */
+export const DrillBrakeRequestSchema: GenMessage<DrillBrakeRequest> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_brakes, 25);
+
+/**
+ * How the drill went.
+ *
+ * @generated from message missioncontrol.v1.DrillBrakeResponse
+ */
+export type DrillBrakeResponse = Message<"missioncontrol.v1.DrillBrakeResponse"> & {
+  /**
+   * Its figures.
+   *
+   * @generated from field: missioncontrol.v1.Drill drill = 1;
+   */
+  drill?: Drill | undefined;
+
+  /**
+   * The ledger entry of the intent.
+   *
+   * @generated from field: string audit_entry_id = 2;
+   */
+  auditEntryId: string;
+};
+
+/**
+ * Describes the message missioncontrol.v1.DrillBrakeResponse.
+ * Use `create(DrillBrakeResponseSchema)` to create a new message.
+ */
+export const DrillBrakeResponseSchema: GenMessage<DrillBrakeResponse> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_brakes, 26);
+
+/**
+ * Drill is what one drill of the brake measured. All times are by this server's clock.
+ *
+ * @generated from message missioncontrol.v1.Drill
+ */
+export type Drill = Message<"missioncontrol.v1.Drill"> & {
+  /**
+   * True where the canary stood in time, took no step while it stood, and moved again in time after its release.
+   *
+   * @generated from field: bool ok = 1;
+   */
+  ok: boolean;
+
+  /**
+   * One sentence: how it went, or what went wrong.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * The engine that it was on.
+   *
+   * @generated from field: string engine = 3;
+   */
+  engine: string;
+
+  /**
+   * The canary; empty where it could not be started.
+   *
+   * @generated from field: string workflow_id = 4;
+   */
+  workflowId: string;
+
+  /**
+   * The brake on it; empty where it did not come to that.
+   *
+   * @generated from field: string brake_id = 5;
+   */
+  brakeId: string;
+
+  /**
+   * Who asked for it: the subject of their token; empty: the schedule.
+   *
+   * @generated from field: string drilled_by = 6;
+   */
+  drilledBy: string;
+
+  /**
+   * When it began.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 7;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * From asking for the canary to its first step; unset: not seen in time.
+   *
+   * @generated from field: google.protobuf.Duration start_to_running = 8;
+   */
+  startToRunning?: Duration | undefined;
+
+  /**
+   * From the request to pause it to the engine's acceptance; unset where the engine did not accept, or needed not be asked
+   * because a gate had it standing before.
+   *
+   * @generated from field: google.protobuf.Duration request_to_accept = 9;
+   */
+  requestToAccept?: Duration | undefined;
+
+  /**
+   * From the request to pause it to its being seen to stand still; unset: not seen in time.
+   *
+   * @generated from field: google.protobuf.Duration request_to_standstill = 10;
+   */
+  requestToStandstill?: Duration | undefined;
+
+  /**
+   * From the request to release it to its being seen to move; unset: not seen in time.
+   *
+   * @generated from field: google.protobuf.Duration release_to_moving = 11;
+   */
+  releaseToMoving?: Duration | undefined;
+
+  /**
+   * Steps that the engine's journal shows as started after the engine had accepted to halt it, up to its release; after the
+   * standstill where the engine needed not be asked. Without a gate one is usual.
+   *
+   * @generated from field: int32 steps_started_after_accept = 12;
+   */
+  stepsStartedAfterAccept: number;
+
+  /**
+   * Gates that were attached for any engine, or lost a moment before.
+   *
+   * @generated from field: int32 gates = 13;
+   */
+  gates: number;
+
+  /**
+   * Of these, those that confirmed within 1 s that they hold.
+   *
+   * @generated from field: int32 gates_confirmed = 14;
+   */
+  gatesConfirmed: number;
+};
+
+/**
+ * Describes the message missioncontrol.v1.Drill.
+ * Use `create(DrillSchema)` to create a new message.
+ */
+export const DrillSchema: GenMessage<Drill> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_brakes, 27);
+
+/**
  * Brakes holds many workflows at once: those that run and those that will, for as long as the brake is engaged.
  * MissionControl.PauseWorkflow is the case of one workflow.
  *
@@ -1523,6 +1730,19 @@ export const Brakes: GenService<{
     methodKind: "unary";
     input: typeof ReleaseBrakeRequestSchema;
     output: typeof ReleaseBrakeResponseSchema;
+  },
+  /**
+   * Proves the brake on a harmless canary workflow: starts one, pauses it as PauseWorkflow does, measures how long it takes to
+   * stand, looks whether it stays so, releases it, and records the figures. A drill that did not go well is an answer with
+   * drill.ok false, not an error. FAILED_PRECONDITION where no canary is configured (NO_CANARY), a drill is running
+   * (DRILL_RUNNING), or another brake holds the canary (CANARY_HELD).
+   *
+   * @generated from rpc missioncontrol.v1.Brakes.DrillBrake
+   */
+  drillBrake: {
+    methodKind: "unary";
+    input: typeof DrillBrakeRequestSchema;
+    output: typeof DrillBrakeResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_missioncontrol_v1_brakes, 0);

@@ -55,6 +55,12 @@ export function stepsOf(rows: readonly JournalRow[]): ObservedStep[] {
     });
 }
 
+/** When the sleep of a row is due to end; undefined where it does not say. */
+export function wakeUpTime(row: JournalRow): Date | undefined {
+  const time = commandOf(row)?.wake_up_time;
+  return time === undefined ? undefined : new Date(time);
+}
+
 /** The timeline of one journal, its events and the invocation's own end. */
 export function traceOf(
   rows: readonly JournalRow[],
