@@ -8,6 +8,7 @@ import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
 import { type BlastRadius, defaultBlastRadius } from "./brakes/blast-radius.ts";
 import { Brakes } from "./brakes/brakes.ts";
 import { Catching } from "./brakes/catch.ts";
+import { type Canary, Drills } from "./brakes/drill.ts";
 import { Feed } from "./brakes/feed.ts";
 import { defaultFleetRules, FleetCommands } from "./brakes/fleet.ts";
 import { GateRules } from "./brakes/gate-rules.ts";
@@ -31,6 +32,8 @@ import { defaultRoles } from "./policy/roles.ts";
 import { auditLogService } from "./services/audit-log.ts";
 import { brakesService } from "./services/brakes.ts";
 import { ControlService } from "./services/control.ts";
+import { drillComponent } from "./services/drill.ts";
+import { DrillSchedule, minDrillEveryMs } from "./services/drill-schedule.ts";
 import { gateService } from "./services/gate.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
@@ -56,6 +59,10 @@ export interface ServerOptions {
   readonly blastRadius?: BlastRadius;
   /** The longest that a brake may hold, ms; by default until somebody releases it. */
   readonly longestBrakeMs?: number;
+  /** What drills brake; without any, there are none. */
+  readonly canaries?: readonly Canary[];
+  /** Drill by itself after so much time, again and again, ms (at least a minute); by default only when asked. */
+  readonly drillEveryMs?: number;
 }
 
 /** A server that serves. */
@@ -68,7 +75,10 @@ export interface Server {
 
 /** The composition root: settles what a crash left open, makes the brakes true, then takes calls. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { log } = options;
+  const { log, canaries = [], drillEveryMs } = options;
+  if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
+    throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
+  }
   const policy = await openCedar(options.policiesDir, log);
   const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(defaultRoles) });
   const engines = new EngineRegistry(options.engines);
@@ -91,6 +101,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const reconcilers = options.engines.map(
     (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), log),
   );
+  const pauses = new PauseCommands(brakes, engines, options.longestBrakeMs);
+  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
+  const commands = new FleetCommands(brakes, engines, catching, gates, rules);
+  const drillCommands = { brakes, engines, pauses, fleet: commands, gateRules };
+  const drills = await Drills.open({ ...drillCommands, canaries, ledger, store, log });
+  const schedule = new DrillSchedule(drills, ledger, log);
   const components: Component[] = [
     ...options.engines.map(engineComponent),
     ...reconcilers.map(reconcilerComponent),
@@ -101,18 +117,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           ? { status: "unhealthy", message: ledger.fault.message }
           : { status: "healthy", message: "writable" },
     },
+    ...(canaries.length > 0 ? [drillComponent(drills)] : []),
     ...options.components,
   ];
-  const health = new HealthService(engines, brakes, reconcilers, components, options);
+  const health = new HealthService(engines, brakes, reconcilers, drills, components, options);
   const idempotency = new Idempotency(store);
-  const control = new ControlService(
-    brakes,
-    new PauseCommands(brakes, engines, options.longestBrakeMs),
-    workflows,
-    idempotency,
-  );
-  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
-  const commands = new FleetCommands(brakes, engines, catching, gates, rules);
+  const control = new ControlService(brakes, pauses, workflows, idempotency);
   const chain = createChain({
     services: [MissionControl, BrakesDescriptor, AuditLog, Gate, ReflectionV1, ReflectionV1Alpha],
     log,
@@ -137,6 +147,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           gates,
           gateRules,
           workflows,
+          drills,
           store,
           idempotency,
           policy,
@@ -162,9 +173,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   gateRules.start((engine) => {
     for (const reconciler of reconcilers) if (reconciler.state.engine === engine) reconciler.wake();
   });
+  if (drillEveryMs !== undefined) schedule.start(drillEveryMs);
 
   const close = async (graceMs?: number) => {
-    await Promise.all([port.close(graceMs), feed.close()]);
+    await Promise.all([port.close(graceMs), feed.close(), drills.stop(), schedule.stop()]);
     await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await store.close();

@@ -21,6 +21,7 @@ import { watchBrake } from "../brakes/brake-watch.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
 import type { Catching } from "../brakes/catch.ts";
 import { deadlinesAtRisk, horizonMs } from "../brakes/deadlines.ts";
+import type { Drills } from "../brakes/drill.ts";
 import { expireTimeOf } from "../brakes/expiry.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
 import type { GateRules } from "../brakes/gate-rules.ts";
@@ -36,6 +37,7 @@ import { permits, type Roles } from "../policy/roles.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
+import { drillBrake } from "./drill.ts";
 import type { Idempotency } from "./idempotency.ts";
 
 const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
@@ -53,6 +55,7 @@ export interface BrakesServiceDeps {
   readonly gates: Gates;
   readonly gateRules: GateRules;
   readonly workflows: Workflows;
+  readonly drills: Drills;
   readonly store: Store;
   readonly idempotency: Idempotency;
   readonly policy: Policy;
@@ -211,6 +214,8 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         },
       });
     },
+
+    drillBrake: (request, context) => drillBrake(deps.drills, request, context),
   };
 }
 

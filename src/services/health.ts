@@ -6,6 +6,7 @@ import {
   GetHealthResponseSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { Brakes } from "../brakes/brakes.ts";
+import type { Drills } from "../brakes/drill.ts";
 import { holds } from "../brakes/halt.ts";
 import type { Reconciler } from "../brakes/reconciler.ts";
 import type { EngineStatus } from "../engines/engine.ts";
@@ -37,6 +38,7 @@ export class HealthService {
   readonly #engines: EngineRegistry;
   readonly #brakes: Brakes;
   readonly #reconcilers: readonly Reconciler[];
+  readonly #drills: Drills;
   readonly #components: readonly Component[];
   readonly #facts: { readonly version: string; readonly devMode: boolean };
   readonly #startTime = new Date();
@@ -47,12 +49,14 @@ export class HealthService {
     engines: EngineRegistry,
     brakes: Brakes,
     reconcilers: readonly Reconciler[],
+    drills: Drills,
     components: readonly Component[],
     facts: { version: string; devMode: boolean },
   ) {
     this.#engines = engines;
     this.#brakes = brakes;
     this.#reconcilers = reconcilers;
+    this.#drills = drills;
     this.#components = components;
     this.#facts = facts;
   }
@@ -76,6 +80,7 @@ export class HealthService {
       const held = this.#brakes.on(workflowId).filter(holds);
       return held.length > 0 && held.every(({ hold }) => hold.halt.standstillTime === undefined);
     }).length;
+    const lastDrill = this.#drills.last.at(-1);
     return create(GetHealthResponseSchema, {
       status: components.reduce<ComponentStatus>((worst, { status }) => (status > worst ? status : worst), 1),
       version: this.#facts.version,
@@ -90,6 +95,7 @@ export class HealthService {
       engagedBrakes: this.#brakes.engagedCount,
       checkTime: timestampFromDate(checkTime),
       reconcileDuration: durationFromMs(Math.max(0, ...this.#reconcilers.map(({ state }) => state.roundMs))),
+      ...(lastDrill && { lastDrill }),
     });
   }
 
