@@ -13,6 +13,8 @@ export interface DevConfig {
   readonly agents: boolean;
   /** The embedded engine's virtual queues, which its next release turns on. */
   readonly virtualQueues: boolean;
+  /** Drill the brake after so much time, again and again, ms; undefined: only when asked. */
+  readonly drillEveryMs: number | undefined;
   /** On stderr; the log file has everything from info up. */
   readonly logLevel: string;
 }
@@ -33,6 +35,8 @@ Options (each also as an environment variable)
   --agents-port <n>   the sample agents' port (MC_AGENTS_PORT, default 8031)
   --no-agents         start no sample agents (MC_AGENTS=false)
   --virtual-queues    start the engine with virtual queues on (MC_VIRTUAL_QUEUES=true)
+  --drill-every <t>   drill the brake on a canary that often, 1m to 24h, like 10m (MC_DRILL_EVERY; default: only when
+                      somebody asks for it, with mctl brake drill)
   --log-level <level> debug, info, warn or error on stderr (MC_LOG_LEVEL, default error); the file below the
                       data directory has everything from info up
   --help              show this
@@ -64,6 +68,16 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     if (value !== "true" && value !== "false") faults.push(`${variable} has to be true or false, not "${value}"`);
     return value === "true";
   };
+  const period = (flag: string, variable: string): number | undefined => {
+    const value = text(flag, variable, "");
+    if (value === "") return undefined;
+    const [, count = "0", unit] = /^(\d{1,4})(m|h)$/.exec(value) ?? [];
+    const minutes = Number(count) * (unit === "h" ? 60 : 1);
+    if (minutes < 1 || minutes > 24 * 60) {
+      faults.push(`--${flag} (${variable}) has to be a time from 1m to 24h, like 10m, not "${value}"`);
+    }
+    return minutes * 60_000;
+  };
   const config: DevConfig = {
     host: text("host", "MC_HOST", "127.0.0.1"),
     port: port("port", "MC_PORT", 8030),
@@ -71,6 +85,7 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     agentsPort: port("agents-port", "MC_AGENTS_PORT", 8031),
     agents: truth("agents", "MC_AGENTS", true),
     virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
+    drillEveryMs: period("drill-every", "MC_DRILL_EVERY"),
     logLevel: text("log-level", "MC_LOG_LEVEL", "error"),
   };
   if (!loopback.includes(config.host)) {
@@ -82,6 +97,9 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     faults.push(`--log-level (MC_LOG_LEVEL) has to be one of ${levels.join(", ")}, not "${config.logLevel}"`);
   }
   if (config.agentsPort === config.port && config.port !== 0) faults.push("--agents-port has to differ from --port");
+  if (config.drillEveryMs !== undefined && !config.agents) {
+    faults.push("--drill-every (MC_DRILL_EVERY) needs the sample agents: one of them is the canary that is braked");
+  }
   if (faults.length > 0) throw new ConfigError(faults.join("\n"));
   return config;
 }
@@ -99,6 +117,7 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
         "agents-port": { type: "string" },
         agents: { type: "boolean" },
         "virtual-queues": { type: "boolean" },
+        "drill-every": { type: "string" },
         "log-level": { type: "string" },
       },
     }).values;

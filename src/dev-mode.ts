@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { DevConfig } from "./config.ts";
 import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
+import { sampleCanary } from "./dev/canary.ts";
 import { type DataDirLock, lockDataDir } from "./dev/data-dir-lock.ts";
 import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-restate.ts";
 import { writeGateToken } from "./dev/gate-token.ts";
@@ -70,6 +71,8 @@ export async function startDevMode(
       version: versionOf(root),
       devMode: true,
       log,
+      canaries: config.agents ? [sampleCanary(engine.name, started.ingressSocket)] : [],
+      ...(config.drillEveryMs !== undefined && { drillEveryMs: config.drillEveryMs }),
     }).catch((error: NodeJS.ErrnoException) => {
       throw (error.syscall === "listen" && cannotListen(error, config)) || error;
     });

@@ -1,6 +1,7 @@
 import { createServer } from "node:http2";
 import { join } from "node:path";
 import { createEndpointHandler } from "@restatedev/restate-sdk";
+import { canary } from "./canary.ts";
 import { drive } from "./driver.ts";
 import { gateOf } from "./gate.ts";
 import { inbox } from "./inbox.ts";
@@ -22,7 +23,7 @@ const settings: Settings = {
   ingressSocket: env.AGENTS_INGRESS_SOCKET,
 };
 
-const services = [licenseAudit, logTriage, refundAgent, orchestrator, inbox].map((create) => create(settings));
+const services = [licenseAudit, logTriage, refundAgent, orchestrator, inbox, canary].map((create) => create(settings));
 const shutdown = createShutdown();
 const gate = gateOf(env);
 const hooks = [shutdown.hooks, ...(gate ? [gate.hooks] : [])];

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { examples } from "../options.ts";
 import type { Host } from "../session.ts";
 import { approveBrake } from "./brake/approve.ts";
+import { drillBrake } from "./brake/drill.ts";
 import { engageBrake } from "./brake/engage.ts";
 import { getBrake } from "./brake/get.ts";
 import { listBrakes } from "./brake/list.ts";
@@ -21,7 +22,15 @@ export function brakeCommand(program: Command, host: Host): void {
         'mctl brake release br_1abc --reason "fixed by release 1.4.2" --staged 10% --wait',
       ),
     );
-  for (const command of [previewBrake, engageBrake, listBrakes, getBrake, watchBrake, approveBrake, releaseBrake]) {
-    command(brake, host);
-  }
+  const commands = [
+    previewBrake,
+    engageBrake,
+    listBrakes,
+    getBrake,
+    watchBrake,
+    approveBrake,
+    releaseBrake,
+    drillBrake,
+  ];
+  for (const command of commands) command(brake, host);
 }
