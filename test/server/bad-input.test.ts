@@ -212,6 +212,7 @@ test.each<[string, string, string]>([
   ["an enum's unknown name", "status=BOGUS", "status"],
   ["an enum's name in lower case", "status=running", "status"],
   ["a number that is none", "page_size=many", "page_size"],
+  ["a time that is none", "created_after=yesterday", "created_after"],
   ["a parameter given twice", "page_size=1&page_size=2", "page_size"],
 ])("REST, %s: 400, the parameter is named, and it is recorded", async (_, query, field) => {
   const callId = randomUUID();

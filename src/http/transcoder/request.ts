@@ -36,7 +36,7 @@ export function requestMessage(
   try {
     return fromJson(input, json);
   } catch (error) {
-    throw unreadable(error);
+    throw unreadable(input, json, error);
   }
 }
 
@@ -64,15 +64,27 @@ function parseJson(body: Uint8Array): JsonValue {
   }
 }
 
-function unreadable(error: unknown): MissionControlError {
+/** Errors of well-known types (a Timestamp, a Duration) do not name their field: it is the one that cannot be read alone. */
+function unreadable(input: DescMessage, json: JsonObject, error: unknown): MissionControlError {
   const message = error instanceof Error ? error.message : String(error);
   const cause = error instanceof Error ? error.cause : undefined;
   const fault = isFieldError(error) ? error : isFieldError(cause) ? cause : undefined;
-  const field = fault?.field();
-  return new MissionControlError("INVALID_ARGUMENT", message, {
+  const unread = Object.keys(json).find((name) => !isReadable(input, name, json[name]));
+  const field =
+    fault?.field().name ?? input.fields.find(({ name, jsonName }) => [name, jsonName].includes(unread ?? ""))?.name;
+  return new MissionControlError("INVALID_ARGUMENT", fault || !field ? message : `${field}: ${message}`, {
     cause: error,
-    ...(field && { violations: [{ field: field.name, description: message }] }),
+    ...(field && { violations: [{ field, description: message }] }),
   });
+}
+
+function isReadable(input: DescMessage, name: string, value: JsonValue | undefined): boolean {
+  try {
+    fromJson(input, value === undefined ? {} : { [name]: value });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function refused(message: string): MissionControlError {
