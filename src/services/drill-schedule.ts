@@ -10,13 +10,13 @@ export const minDrillEveryMs = 60_000;
 
 /** Drills on every engine that has a canary, one after the other, again and again. */
 export class DrillSchedule {
-  readonly #drills: Drills;
+  readonly #drills: Pick<Drills, "engines" | "run">;
   readonly #ledger: Ledger;
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(drills: Drills, ledger: Ledger, log: Logger) {
+  constructor(drills: Pick<Drills, "engines" | "run">, ledger: Ledger, log: Logger) {
     this.#drills = drills;
     this.#ledger = ledger;
     this.#log = log;
