@@ -7,17 +7,20 @@ import { existsSync } from "node:fs";
  */
 export async function start(name, entry) {
   const source = new URL(`../src/${entry}.ts`, import.meta.url);
-  if (!existsSync(source)) {
-    await import(new URL(`../dist/src/${entry}.js`, import.meta.url).href);
-    return;
-  }
+  const inClone = existsSync(source);
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  if (major < 22 || (major === 22 && minor < 18)) {
-    process.stderr.write(
+  if (inClone && (major < 22 || (major === 22 && minor < 18))) {
+    fail(
       `${name}: this is Node ${process.versions.node}, which cannot run TypeScript sources; 22.18 or newer can.\n` +
-        `In this folder, "npx ${name}" takes the pinned Node that "npm ci" installed.\n`,
+        `In this folder, "npx ${name}" takes the pinned Node that "npm ci" installed.`,
     );
-    process.exit(1);
   }
-  await import(source.href);
+  if (!inClone && major < 24) fail(`${name}: this is Node ${process.versions.node}; it needs Node 24 or newer.`);
+  await import(inClone ? source.href : new URL(`../dist/src/${entry}.js`, import.meta.url).href);
+}
+
+/** @param {string} message */
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
 }

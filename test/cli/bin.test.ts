@@ -30,14 +30,18 @@ test.each([
   }
 });
 
-test("a Node that cannot run TypeScript is told what to do", () => {
+test.each([
+  ["src/cli/main.ts", /Node 20\.20\.2.*22\.18.*\n.*"npx mctl"/],
+  ["dist/src/cli/main.js", /Node 20\.20\.2; it needs Node 24/],
+])("a Node that cannot run %s is told what to do", (entry, message) => {
   const root = copyOfBin();
-  mkdirSync(join(root, "src/cli"), { recursive: true });
-  writeFileSync(join(root, "src/cli/main.ts"), "");
+  const path = join(root, entry);
+  mkdirSync(join(path, ".."), { recursive: true });
+  writeFileSync(path, "");
   const script = `
     Object.defineProperty(process.versions, "node", { value: "20.20.2" });
     await import(${JSON.stringify(join(root, "bin/mctl.js"))});`;
   const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
   expect(status).toBe(1);
-  expect(stderr).toMatch(/Node 20\.20\.2.*22\.18.*\n.*"npx mctl"/);
+  expect(stderr).toMatch(message);
 });
