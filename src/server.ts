@@ -2,6 +2,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { Gate } from "../gen/missioncontrol/gate/v1/gate_pb.ts";
+import { Metrics as MetricsDescriptor } from "../gen/missioncontrol/metrics/v1/metrics_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
@@ -25,6 +26,7 @@ import type { IssuerConfig } from "./identity/issuer.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
 import { createChain } from "./interceptors/chain.ts";
+import { codeName } from "./interceptors/errors.ts";
 import { createLedger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { openCedar } from "./policy/cedar.ts";
@@ -34,11 +36,16 @@ import { brakesService } from "./services/brakes.ts";
 import { ControlService } from "./services/control.ts";
 import { drillComponent } from "./services/drill.ts";
 import { DrillSchedule, minDrillEveryMs } from "./services/drill-schedule.ts";
+import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
 import { gateService } from "./services/gate.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
+import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
 import { openSqlite } from "./store/sqlite.ts";
+
+/** A reconciler whose next full round has been due for this long is told as degraded, ms. */
+const lateMs = 10_000;
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -117,21 +124,34 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           ? { status: "unhealthy", message: ledger.fault.message }
           : { status: "healthy", message: "writable" },
     },
+    brakesComponent(brakes),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
     ...options.components,
   ];
   const health = new HealthService(engines, brakes, reconcilers, drills, components, options);
   const idempotency = new Idempotency(store);
   const control = new ControlService(brakes, pauses, workflows, idempotency);
+  const services = [
+    MissionControl,
+    BrakesDescriptor,
+    AuditLog,
+    Gate,
+    MetricsDescriptor,
+    ReflectionV1,
+    ReflectionV1Alpha,
+  ];
+  const metrics = new Metrics({ services, engines: engineNames, brakes, reconcilers, gates, ledger, drills });
   const chain = createChain({
-    services: [MissionControl, BrakesDescriptor, AuditLog, Gate, ReflectionV1, ReflectionV1Alpha],
+    services,
     log,
     ledger,
     verify,
     roles: defaultRoles,
     policy,
     resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
+    ended: (call, code) => metrics.ended(call, code),
   });
+  const recordRefusal = auditRefusal(ledger);
   const port = await createPort({
     host: options.host,
     port: options.port,
@@ -165,9 +185,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       if (ledger.fault) faults.push(`ledger: ${ledger.fault.message}`);
       return faults.length === 0 ? true : faults;
     },
-    onRefused: auditRefusal(ledger),
+    onRefused: (call, error) => {
+      metrics.ended(call, codeName(error.code));
+      return recordRefusal(call, error);
+    },
+    metrics: () => metrics.text(),
     log,
   });
+  const stopTelling = tellEmergencies(brakes, log);
   for (const reconciler of reconcilers) reconciler.start();
   lifecycle.start();
   gateRules.start((engine) => {
@@ -178,6 +203,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const close = async (graceMs?: number) => {
     await Promise.all([port.close(graceMs), feed.close(), drills.stop(), schedule.stop()]);
     await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
+    stopTelling();
+    metrics.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await store.close();
   };
@@ -200,9 +227,10 @@ function reconcilerComponent(reconciler: Reconciler): Component {
   return {
     name: `reconciler/${reconciler.state.engine}`,
     check: () => {
-      const { fault, roundMs } = reconciler.state;
+      const { fault, roundMs, lagMs } = reconciler.state;
       if (fault) return { status: "unhealthy", message: `since ${fault.since.toISOString()}: ${fault.message}` };
-      return { status: "healthy", message: `last round ${roundMs} ms` };
+      if (lagMs > lateMs) return { status: "degraded", message: `a full round has been due for ${lagMs} ms` };
+      return { status: "healthy", message: `last round ${roundMs} ms, due for ${lagMs} ms` };
     },
   };
 }

@@ -26,6 +26,8 @@ export interface ReconcilerState {
   readonly roundMs: number;
   /** When it ended. */
   readonly roundTime: Date | undefined;
+  /** For how long a full round has been due, in ms; 0 while there is nothing to hold or to let go. */
+  readonly lagMs: number;
   /** Undefined while rounds succeed and what they see can be written. */
   readonly fault: { readonly since: Date; readonly message: string } | undefined;
 }
@@ -47,6 +49,7 @@ export class Reconciler {
   #running: Promise<void> | undefined;
   #roundMs = 0;
   #roundTime: Date | undefined;
+  #dueTime: number | undefined;
   #sweepTime = 0;
   #fault: ReconcilerState["fault"];
 
@@ -61,7 +64,8 @@ export class Reconciler {
 
   get state(): ReconcilerState {
     const fault = this.#fault ?? this.#on.unwritten;
-    return { engine: this.#on.engine.name, roundMs: this.#roundMs, roundTime: this.#roundTime, fault };
+    const lagMs = this.#dueTime === undefined ? 0 : Date.now() - this.#dueTime;
+    return { engine: this.#on.engine.name, roundMs: this.#roundMs, roundTime: this.#roundTime, lagMs, fault };
   }
 
   start(): void {
@@ -71,6 +75,7 @@ export class Reconciler {
 
   /** Begins the next round now. */
   wake(): void {
+    this.#dueTime ??= Date.now();
     this.#wake.abort();
   }
 
@@ -83,6 +88,7 @@ export class Reconciler {
 
   async #loop(): Promise<void> {
     let failures = 0;
+    this.#dueTime = Date.now();
     while (!this.#stop.signal.aborted) {
       this.#wake = new AbortController();
       const { signal } = this.#wake;
@@ -92,6 +98,7 @@ export class Reconciler {
         const busy = await this.#round();
         this.#roundMs = Math.round(performance.now() - began);
         this.#roundTime = new Date();
+        this.#dueTime = busy ? Date.now() : undefined;
         this.#fault = undefined;
         failures = 0;
         // A round over very many leaves the engine as much time as it took.

@@ -12,6 +12,7 @@ import { arrive, type Exchange, type NodeRequest, type NodeResponse } from "./ex
 import { checkToken } from "./guard.ts";
 import { registerHealth } from "./health.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
+import { createMetrics, metricsPath } from "./metrics.ts";
 import { loadPages } from "./pages.ts";
 import { registerReflection } from "./reflection.ts";
 import { refusal } from "./refusal.ts";
@@ -34,6 +35,8 @@ export interface PortOptions {
    */
   readonly onRefused: (call: Call, error: ConnectError) => Promise<void>;
   readonly log: Logger;
+  /** What `GET /metrics` tells, behind the same chain; absent: there is no such path. */
+  readonly metrics?: () => Promise<string>;
   /** What differs from `defaultLimits`. */
   readonly limits?: Partial<Limits>;
 }
@@ -66,6 +69,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const rpcs = createRpcServer({ specs, interceptors, limits, shutdown, ledgered: true });
   const health = createRpcServer({ specs: healthSpecs, interceptors: [], limits, shutdown, ledgered: false });
   const rest = createTranscoder({ specs, interceptors, limits, shutdown });
+  const metrics = options.metrics && createMetrics({ text: options.metrics, interceptors, limits, shutdown });
   const pages = await loadPages(ready);
 
   const refuse = async (exchange: Exchange, failure: unknown): Promise<Answer> => {
@@ -101,7 +105,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
       if (req.headers.expect !== undefined) res.writeContinue();
       if (rpcs.has(path)) return await rpcs.serve(exchange);
       if (exchange.form !== "rest") throw unknownMethod(path);
-      const answer = await rest.serve(exchange);
+      const answer = await (metrics && path === metricsPath ? metrics : rest).serve(exchange);
       if (!call.audited) throw new Error("a call was answered without an entry in the ledger");
       return answer;
     } catch (error) {

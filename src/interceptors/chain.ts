@@ -11,7 +11,7 @@ import { authenticateLink } from "./authenticate.ts";
 import { authorizeLink } from "./authorize.ts";
 import { errorLink } from "./errors.ts";
 import { assertGoverned } from "./governance.ts";
-import { logLink } from "./log.ts";
+import { type Ended, logLink } from "./log.ts";
 import { policyLink } from "./policy.ts";
 import { requestIdLink } from "./request-id.ts";
 import { type ResolveTarget, targetLink } from "./target.ts";
@@ -27,6 +27,8 @@ export interface ChainDeps {
   readonly roles: Roles;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
+  /** Counts calls; by default nobody does. */
+  readonly ended?: Ended;
 }
 
 /** One link of the chain. */
@@ -44,7 +46,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
   assertGoverned(deps.services);
   return [
     { name: "requestId", interceptor: requestIdLink() },
-    { name: "log", interceptor: logLink(deps.log) },
+    { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
     { name: "errors", interceptor: errorLink(deps.log) },
     { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.log) },
     { name: "authenticate", interceptor: authenticateLink(deps.verify) },

@@ -238,7 +238,6 @@ test("the canary of the sample agents does for one", async () => {
     expect(drill).toMatchObject({ ok: true });
     expect((await server.control.getWorkflow({ workflowId: drill.workflowId })).workflow).toMatchObject({
       type: "Canary",
-      labels: { team: "sre" },
     });
   } finally {
     await agents.stop();

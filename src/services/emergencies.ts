@@ -1,0 +1,48 @@
+import type { Brakes } from "../brakes/brakes.ts";
+import type { Logger } from "../log.ts";
+import type { Brake } from "../store/brake.ts";
+import type { Component } from "./health.ts";
+
+/** Emergency brakes that hold, and that somebody else still has to approve. */
+export function unapprovedEmergencies(brakes: Brakes): Brake[] {
+  return [...brakes.all()].filter(
+    ({ state, emergency, approval }) => state === "ENGAGED" && emergency && approval?.approvedBy === "",
+  );
+}
+
+/** In health: degraded while an emergency waits for its approval. */
+export function brakesComponent(brakes: Brakes): Component {
+  return {
+    name: "brakes",
+    check: () => {
+      const waiting = unapprovedEmergencies(brakes);
+      if (waiting.length === 0) return { status: "healthy", message: `${brakes.engagedCount} engaged` };
+      const named = waiting.slice(0, 5).map(({ brakeId, engagedBy }) => `${brakeId} by ${engagedBy}`);
+      return {
+        status: "degraded",
+        message: `emergency, to be approved by a second person: ${named.join(", ")}${waiting.length > 5 ? " and more" : ""}`,
+      };
+    },
+  };
+}
+
+/** Logs each emergency brake once, as an error, when it is engaged. Returns how to stop that. */
+export function tellEmergencies(brakes: Brakes, log: Logger): () => void {
+  const isOne = (brake: Brake | undefined) => brake?.state === "ENGAGED" && brake.emergency;
+  const told = new Set([...brakes.all()].filter(isOne).map(({ brakeId }) => brakeId));
+  return brakes.onChange(({ brakeIds }) => {
+    for (const brakeId of brakeIds) {
+      const brake = brakes.active(brakeId);
+      if (brake === undefined || !isOne(brake)) told.delete(brakeId);
+      else if (!told.has(brakeId)) {
+        told.add(brakeId);
+        const { engagedBy, reason, ticket, approval } = brake;
+        const holds = brakes.holdCount(brakeId);
+        log.error(
+          { brakeId, engagedBy, reason, ticket, holds, needsApproval: approval !== undefined },
+          "EMERGENCY: a brake was engaged",
+        );
+      }
+    }
+  });
+}
