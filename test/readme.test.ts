@@ -26,6 +26,14 @@ const expected: readonly Expected[] = [
   { command: /^npx mctl health$/, shows: /^HEALTHY .* dev mode/ },
   { command: /^npx mctl audit list$/, shows: /OUTCOME .* runtime\.pause .* "refunds twice\?"/ },
 
+  { command: /^npx mctl brake preview /, shows: /RefundAgent\/pay/ },
+  { command: /^npx mctl brake engage /, shows: /br_[0-9a-f-]{36}/ },
+  { command: /^npx mctl brake list$/, shows: /ENGAGED/ },
+  { command: /^export BRAKE=/, shows: /^br_[0-9a-f-]{36}$/ },
+  { command: /^npx mctl brake get \$BRAKE$/, shows: /refunds twice\?/ },
+  { command: /^npx mctl brake release \$BRAKE /, shows: /RELEASED/ },
+  { command: /^npx mctl brake drill /, shows: /stood|stand/i },
+
   { command: /^export TOKEN=/, shows: /^[\w-]+\.[\w-]+\.[\w-]+$/ },
   { command: /^curl .*\/v1\/workflows\?/, shows: (out) => expect(idsIn(out)).toContain(env.ID) },
   { command: /^curl .*\/\$ID\/pause /, shows: /"newStatus":"PAUSED"/ },
@@ -47,7 +55,7 @@ const elsewhere = /^npm (ci|start|test|run demo)$/;
 
 /** A clone, as far as anybody can tell who works in it. */
 const folder = mkdtempSync(join(tmpdir(), "mc-readme-"));
-const env: { ID: string; TOKEN: string; S: string } = { ID: "", TOKEN: "", S: "" };
+const env = { ID: "", BRAKE: "", TOKEN: "", S: "" };
 const hasGrpcurl = (process.env.PATH ?? "").split(delimiter).some((dir) => listed(dir).includes("grpcurl"));
 let directory: DevDirectory;
 
@@ -95,7 +103,7 @@ test("npm run demo ends with exit 0, every claim checked", async () => {
 /** The commands of each code block that are run here: with their comments taken off and their continued lines joined. */
 function codeBlocks(file: string): string[][] {
   const text = readFileSync(join(root, file), "utf8");
-  const blocks = [...text.matchAll(/^```\w*\n(.*?)^```$/gms)].map(([, block = ""]) => {
+  const blocks = [...text.matchAll(/^```(?:sh)?\n(.*?)^```$/gms)].map(([, block = ""]) => {
     const commands: string[] = [];
     let open = "";
     for (const line of block.split("\n")) {
@@ -116,6 +124,8 @@ async function runAsPrinted(command: string, { follows, shows }: Expected): Prom
   let line = command.replaceAll("127.0.0.1:8030", `127.0.0.1:${directory.port}`);
   if (line.includes("<awakeable>")) line = line.replace("<awakeable>", await untilAsked());
   if (name === "ID") line = `export ID=${env.ID}`;
+  if (name === "BRAKE")
+    line = "export BRAKE=$(npx mctl brake list --state ENGAGED -o json | grep -o 'br_[0-9a-f-]*' | head -n 1)";
   if (name !== undefined) line += `; printf %s "$${name}"`;
   const process = spawnProcess("bash", ["-c", line], {
     cwd: folder,
