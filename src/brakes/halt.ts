@@ -44,6 +44,7 @@ export function haltedSteps(halt: Halt, seen: Observation): HaltedSteps {
         outcome: step.endTime === undefined ? ("reruns" as const) : ("finished" as const),
       })),
     startedAfterAccept: seen.steps.filter((step) => step.startTime.getTime() > since).length,
+    hidesStep: seen.hidesStep,
   };
 }
 

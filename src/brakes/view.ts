@@ -75,7 +75,8 @@ export function receiptOf({ halt }: Hold): HaltReceipt {
 
 function onResumeOf({ steps }: Halt): OnResume {
   if (steps === undefined) return OnResume.ON_RESUME_UNSPECIFIED;
-  return steps.inFlight.some((step) => step.outcome === "reruns") ? OnResume.MAY_RERUN : OnResume.KEPT;
+  const reruns = steps.hidesStep || steps.inFlight.some((step) => step.outcome === "reruns");
+  return reruns ? OnResume.MAY_RERUN : OnResume.KEPT;
 }
 
 function holdOf({ brake, hold }: Held): HoldView {
@@ -112,6 +113,9 @@ function detailOf(
   if (status === Status.PAUSED && cutOff.length > 0) {
     const names = cutOff.map((step) => step.name).join(", ");
     return `cut off or between two attempts: ${names.slice(0, 200)}; a worker may still be carrying it out, and it runs again on resume`;
+  }
+  if (status === Status.PAUSED && newest?.hold.halt.steps?.hidesStep) {
+    return "cut off a moment after it had moved: a worker may be carrying out a step that the engine never heard of, and it runs again on resume";
   }
   if (status === Status.PAUSED && external) return "paused in the engine's own tool, not by a brake";
   if (status === Status.RESUMING) return "released; not yet seen to move";

@@ -99,6 +99,8 @@ export interface Observation {
   readonly phase: string;
   /** All steps that ever began, in their order, by the engine's journal and clock. */
   readonly steps: readonly ObservedStep[];
+  /** True where it was cut off a moment after it had moved: a step may have begun that is not among these, and runs again. */
+  readonly hidesStep: boolean;
 }
 
 /** One step of a workflow. */

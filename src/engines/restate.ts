@@ -28,6 +28,8 @@ const fewIds = 4;
 const concurrency = 32;
 /** How many journals one query reads whole: a cut-off one would hide a step in flight. */
 const journalsPerQuery = 100;
+/** Within this time what a worker has begun is in the journal, ms; what it began later may have been cut off unheard. */
+const unheardMs = 1_000;
 /** A journal longer than this is shown from its beginning up to here. */
 const journalLimit = 20_000;
 
@@ -160,6 +162,7 @@ export class RestateEngine implements Engine {
       const attempts = await this.#attempts(chunk, lane, signal);
       const paused = invocations.filter((row) => row.status === "paused").map((row) => row.id);
       const pauses = paused.length > 0 ? await this.#pauses(paused, lane, signal) : new Map<string, LatestPause>();
+      const moves = (await this.#cutsOff(signal)) ? await this.#lastMoves(paused, lane, signal) : undefined;
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
@@ -167,7 +170,9 @@ export class RestateEngine implements Engine {
         const steps = stepsOf(journals.get(row.id) ?? []);
         // Steps that a gate holds are in the journal, but unless an attempt at one has failed they never started.
         const started = pause?.byGate ? steps.filter((step) => step.endTime || pause.failed.has(step.index)) : steps;
-        observations.set(row.id, { status, phase, steps: started });
+        const moved = moves?.get(row.id)?.getTime();
+        const hidesStep = moved !== undefined && pause?.byGate === false && pause.time.getTime() - moved < unheardMs;
+        observations.set(row.id, { status, phase, steps: started, hidesStep });
       }
     }
     return observations;
@@ -240,9 +245,8 @@ export class RestateEngine implements Engine {
   }
 
   async hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>> {
-    if (this.#virtualQueues === undefined) await this.probe(signal);
     const known = ids.filter(isInvocationId);
-    if (!this.#virtualQueues) await this.#controlAll("resume", await this.#suspended(known, signal), signal);
+    if (!(await this.#cutsOff(signal))) await this.#controlAll("resume", await this.#suspended(known, signal), signal);
     const answers = await this.#controlAll("pause", known, signal);
     return mapValues(answers, ({ failure, time }): HoldAnswer => {
       if (failure === undefined) return { kind: "accepted", time };
@@ -299,9 +303,26 @@ export class RestateEngine implements Engine {
     );
   }
 
+  /** True where a pause cuts a step in flight off. */
+  async #cutsOff(signal?: AbortSignal): Promise<boolean> {
+    if (this.#virtualQueues === undefined) await this.probe(signal);
+    return this.#virtualQueues === true;
+  }
+
+  /** When each last did anything that the engine heard of. */
+  async #lastMoves(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<Map<string, Date>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.#api.query<{ id: string; time: string }>(
+      `SELECT id, max(appended_at) AS time FROM sys_journal WHERE id IN ${inList(ids)} GROUP BY id`,
+      lane,
+      signal,
+    );
+    return new Map(rows.map(({ id, time }) => [id, new Date(time)]));
+  }
+
   async #pauses(ids: readonly string[], lane: Lane, signal?: AbortSignal): Promise<Map<string, LatestPause>> {
     const rows = await this.#api.query<PauseRow>(
-      `SELECT id, event_type, event_json FROM sys_journal_events WHERE event_type IN ('Paused', 'TransientError') AND id IN ${inList(ids)} ORDER BY id, appended_at`,
+      `SELECT id, event_type, appended_at, event_json FROM sys_journal_events WHERE event_type IN ('Paused', 'TransientError') AND id IN ${inList(ids)} ORDER BY id, appended_at`,
       lane,
       signal,
     );

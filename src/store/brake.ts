@@ -109,6 +109,8 @@ export interface HaltedSteps {
     readonly outcome: "finished" | "reruns";
   }[];
   readonly startedAfterAccept: number;
+  /** True where one more may have begun a moment before the halt, cut off before the engine heard of it: it runs again. */
+  readonly hidesStep: boolean;
 }
 
 /** A hold with its brake. */

@@ -13,7 +13,7 @@ export function held(about: { brake?: Partial<Brake>; hold?: Partial<Hold>; halt
 
 /** What an engine showed of a workflow that runs and is between two steps, and what a test says about it. */
 export function seen(about: Partial<Observation> = {}): Observation {
-  return { status: "running", phase: "running", steps: [], ...about };
+  return { status: "running", phase: "running", steps: [], hidesStep: false, ...about };
 }
 
 /** A step from one moment to another; without an end it is in flight, or was cut off. */

@@ -63,7 +63,9 @@ export class Halting {
     }
     // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
     const told = stood.length > 0 && stood.length <= receiptsPerRound ? await this.#withSteps(stood) : stood;
-    const cutOff = told.filter(({ halt }) => halt.steps?.inFlight.some((step) => step.outcome === "reruns")).length;
+    const cutOff = told.filter(
+      ({ halt: { steps } }) => steps?.hidesStep || steps?.inFlight.some((step) => step.outcome === "reruns"),
+    ).length;
     const how = cutOff > 0 ? `, ${cutOff} with a step that was cut off or between two attempts and runs again` : "";
     await this.#on.note("brake.standstill", told, `${countOf(told)} seen paused${how}`);
   }

@@ -3,6 +3,7 @@ export interface PauseRow {
   readonly id: string;
   /** "Paused" or "TransientError". */
   readonly event_type: string;
+  readonly appended_at: string;
   readonly event_json: string;
 }
 
@@ -10,6 +11,7 @@ export interface PauseRow {
 export interface LatestPause {
   /** True where a gate held its next step. */
   readonly byGate: boolean;
+  readonly time: Date;
   /** The journal's indexes of steps that have failed in an attempt: they did start. */
   readonly failed: ReadonlySet<number>;
 }
@@ -19,16 +21,18 @@ const gatePrefix = "held by Mission Control: ";
 
 /** The latest pause of each invocation. Rows in the order in which the events came. */
 export function latestPauses(rows: readonly PauseRow[]): Map<string, LatestPause> {
-  const latest = new Map<string, { byGate: boolean; failed: Set<number> }>();
-  for (const { id, event_type, event_json } of rows) {
-    const found = latest.get(id) ?? { byGate: false, failed: new Set<number>() };
+  const latest = new Map<string, { byGate: boolean; time: Date; failed: Set<number> }>();
+  for (const { id, event_type, appended_at, event_json } of rows) {
+    const found = latest.get(id) ?? { byGate: false, time: new Date(appended_at), failed: new Set<number>() };
     latest.set(id, found);
     const event = JSON.parse(event_json) as {
       last_failure?: { error_message?: string };
       related_command_index?: number;
     };
-    if (event_type === "Paused") found.byGate = event.last_failure?.error_message?.startsWith(gatePrefix) === true;
-    else if (event.related_command_index !== undefined) found.failed.add(event.related_command_index);
+    if (event_type === "Paused") {
+      found.byGate = event.last_failure?.error_message?.startsWith(gatePrefix) === true;
+      found.time = new Date(appended_at);
+    } else if (event.related_command_index !== undefined) found.failed.add(event.related_command_index);
   }
   return latest;
 }

@@ -109,6 +109,22 @@ export function fleetBrakes(virtualQueues: boolean): void {
     expect((await brakeOf(brake.brakeId)).receipt?.stepsStartedAfterAccept).toBe(0);
   });
 
+  test("quick steps, braked again and again: what runs again was told to", async () => {
+    const ids = await start(20, "Steps/run", { count: 60, ms: 5 });
+    for (const id of ids) await engine.steps.untilStep(id, "step-5");
+    const told = new Map(ids.map((id) => [id, [] as string[]]));
+    for (let n = 0; n < 6; n++) {
+      const brake = await engage({ selector: { types: ["Steps"] } });
+      const since = Date.now();
+      for (const [id, names] of await toldOf(ids)) told.get(id)?.push(...names);
+      await delay(200);
+      for (const id of ids) expect(engine.steps.startedSince(id, since)).toBe(0);
+      await release(brake.brakeId);
+    }
+    for (const id of ids) await engine.untilStatus(id, "completed");
+    for (const id of ids) expectRan(engine.steps, id, 60, told.get(id));
+  });
+
   test("runs that start later, come up from a schedule or a queue are caught with at most one step, and counted", async () => {
     const scheduled = await start(3, "Steps/run", { count: 5, ms: 400 }, { delayMs: 800 });
     const brake = await engage({ selector: { types: ["Steps", "Queue"] }, wait: durationFromMs(100) });
