@@ -123,7 +123,7 @@ async function allEntries({ audit }: Caller): Promise<AuditEntry[]> {
   let pageToken = "";
   do {
     const phase = [Phase.INTENT, Phase.OUTCOME, Phase.SYSTEM];
-    const page = await audit.listAuditEntries({ phase, pageSize: 1_000, pageToken });
+    const page = await audit.listAuditEntries({ phase, pageSize: 500, pageToken });
     found.push(...page.entries);
     pageToken = page.nextPageToken;
   } while (pageToken !== "");

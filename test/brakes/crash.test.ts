@@ -78,6 +78,11 @@ class CrashLoop {
   async #nextCalls(): Promise<CrashCall[][]> {
     const { random, operator } = this;
     const open = (await this.fleet.open()).map(({ id }) => id);
+    // Nobody pauses what another resumes at the same time: the order of the two would decide.
+    const resumable = new Set(
+      operator.known.filter(({ call }) => call.what === "pause").flatMap((one) => one.workflowIds),
+    );
+    const pausable = open.filter((id) => !resumable.has(`restate:${id}`));
     const engaged = await brakesIn(this.#caller, State.ENGAGED, State.AWAITING_APPROVAL);
     const free = operator.known.filter(
       ({ releasing, call }) => !releasing && engaged.some(({ brakeId }) => brakeId === call.told?.brakeId),
@@ -90,7 +95,7 @@ class CrashLoop {
       const release = fleets.pop();
       if (what < 0.35 && release?.call.told) calls.push([operator.release(release, release.call.told.brakeId)]);
       else if (what < 0.5 && paused.length > 0) calls.push([operator.resume(random.pick(paused).workflowIds[0] ?? "")]);
-      else if (what < 0.7 && open.length > 0) calls.push([operator.pause(random.pick(open))]);
+      else if (what < 0.7 && pausable.length > 0) calls.push([operator.pause(random.pick(pausable))]);
       else if (engaged.length < maxBrakes && what < 0.8) calls.push(operator.ask(types));
       else if (engaged.length < maxBrakes) calls.push([operator.engage(types, open)]);
     }
