@@ -150,11 +150,15 @@ test("where the caller leaves in the middle, the brake on the canary is released
   expect(await recorded()).toBe(before);
 });
 
-test("a stop of the server in the middle releases the brake on the canary before it is over", async () => {
-  const call = drilled().catch((error: unknown) => error);
+test("a stop of the server ends the drill under way, and its brake is released before it is over", async () => {
+  holdsNothing = true;
+  const call = drilled(30_000).catch((error: unknown) => error);
   await expect.poll(engaged).toHaveLength(1);
-  await server.restart();
-  await call;
+  const began = Date.now();
+  await server.close(15_000);
+  expect(Date.now() - began).toBeLessThan(10_000);
+  expect(await call).toMatchObject({ code: Code.Unavailable });
+  await server.start();
   expect(await engaged()).toEqual([]);
   await engine.untilStatus(canaries.at(-1) ?? "", "running", "completed");
 });
