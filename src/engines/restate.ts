@@ -90,6 +90,8 @@ export class RestateEngine implements Engine {
   }
 
   async open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    // Whoever asks what is open is about to tell what a brake would do to it: from here on `capabilities` knows.
+    await this.#cutsOff(signal);
     const metadata = await this.#metadata(signal);
     const where = openWhere(query, metadata);
     if (where === undefined) return [];

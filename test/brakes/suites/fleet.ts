@@ -192,6 +192,8 @@ export function fleetBrakes(virtualQueues: boolean): void {
   test("a preview says what would be held, without holding it, and an engagement can be bound to it", async () => {
     const ids = await start(3, "Awaiter/run");
     for (const id of ids) await engine.steps.untilAwakeable(id);
+    // Of a server that has just begun, and has not asked the engine for anything yet.
+    await server.restart();
     const preview = await server.brakes.previewBrake({ selector: { types: ["Awaiter"] }, sampleSize: 2 });
     expect(preview.matched).toBeGreaterThanOrEqual(3);
     expect(preview.sample).toHaveLength(2);
