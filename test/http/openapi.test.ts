@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { Metrics } from "../../gen/missioncontrol/metrics/v1/metrics_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import document from "../../gen/openapi.json" with { type: "json" };
 import { bindingsOf } from "../../src/http/transcoder/routes.ts";
@@ -30,12 +32,14 @@ describe("the OpenAPI description", () => {
   });
 
   it("has every binding of every RPC", () => {
-    const bindings = [MissionControl, AuditLog].flatMap((service) => service.methods).flatMap(bindingsOf);
+    const services = [MissionControl, Brakes, AuditLog, Metrics];
+    const bindings = services.flatMap((service) => service.methods).flatMap(bindingsOf);
     expect(bindings.length).toBeGreaterThan(8);
     for (const { httpMethod, path, method } of bindings) {
       expect(paths[path]?.[httpMethod.toLowerCase()]?.operationId, path).toContain(method.name);
     }
-    expect(Object.keys(paths)).toHaveLength(bindings.length + 2);
+    const pages = ["/livez", "/readyz"];
+    expect(Object.keys(paths).sort()).toEqual([...new Set([...bindings.map(({ path }) => path), ...pages])].sort());
   });
 
   it("names each operation once", () => {
