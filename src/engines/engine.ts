@@ -59,6 +59,11 @@ export interface Capabilities {
   readonly halt: "native" | "gate";
   /** What becomes of a step in flight when a hold is accepted. */
   readonly stepInFlight: "finishes" | "reruns";
+  /**
+   * How long a step of a workflow may still begin after the engine has shown it as paused, ms: what the engine had told a worker
+   * before it cut it off may be on its way. 0 where it waits for its workers. A worker that is further away needs a gate.
+   */
+  readonly settleMs: number;
   /** True where a workflow can be halted before it begins. */
   readonly haltsPending: boolean;
   /** True where timers run on while a workflow is paused. */

@@ -28,6 +28,8 @@ const fewIds = 4;
 const concurrency = 32;
 /** How many journals one query reads whole: a cut-off one would hide a step in flight. */
 const journalsPerQuery = 100;
+/** A worker that was cut off has heard of it after this, ms: many times what a network takes, and a busy worker's event loop. */
+const cutOffSettleMs = 500;
 /** Within this time what a worker has begun is in the journal, ms; what it began later may have been cut off unheard. */
 const unheardMs = 1_000;
 /** A journal longer than this is shown from its beginning up to here. */
@@ -55,6 +57,7 @@ export class RestateEngine implements Engine {
     return {
       halt: "native",
       stepInFlight: this.#virtualQueues ? "reruns" : "finishes",
+      settleMs: this.#virtualQueues ? cutOffSettleMs : 0,
       haltsPending: false,
       timersRunOn: true,
       pausesChildren: false,

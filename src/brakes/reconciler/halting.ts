@@ -15,6 +15,8 @@ export class Halting {
   readonly #catching: Catching;
   /** When each was last asked for. */
   readonly #asked = new Map<string, number>();
+  /** Since when each is shown as paused that has not been seen to stand. */
+  readonly #paused = new Map<string, number>();
   /** Caught, but not written yet: the disk refused. Held all the same. */
   #unwritten: readonly Hold[] = [];
 
@@ -29,6 +31,7 @@ export class Halting {
     const caught = await this.#catch(standing, moving);
     // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
     const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#isHeld(id)));
+    for (const { id } of moving) this.#paused.delete(id);
     const moved = this.#moved(toHold);
     const accepted = await this.#hold(toHold.map(({ id }) => id));
     // Holding comes first, what is to be told of it second: a disk that refuses must not let anything go.
@@ -50,16 +53,20 @@ export class Halting {
     }
   }
 
-  /** Notes those that are shown as paused and were not seen to stand before. */
+  /** Notes those that are shown as paused, for as long as it takes to stand, and were not seen to stand before. */
   async stand(shown: readonly EngineWorkflow[]): Promise<void> {
     const now = Date.now();
+    const { settleMs } = this.#on.engine.capabilities;
     const stood: Hold[] = [];
     for (const { id } of shown) {
       this.#asked.delete(id);
-      for (const held of this.#on.on(id)) {
-        if (!holds(held) || held.hold.halt.standstillTime !== undefined) continue;
-        stood.push({ ...held.hold, halt: standstill(held.hold.halt, now) });
-      }
+      const unseen = this.#on.on(id).filter((held) => holds(held) && held.hold.halt.standstillTime === undefined);
+      if (unseen.length === 0) continue;
+      const since = this.#paused.get(id) ?? now;
+      this.#paused.set(id, since);
+      if (now - since < settleMs) continue;
+      this.#paused.delete(id);
+      for (const { hold } of unseen) stood.push({ ...hold, halt: standstill(hold.halt, now) });
     }
     // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
     const told = stood.length > 0 && stood.length <= receiptsPerRound ? await this.#withSteps(stood) : stood;
@@ -87,6 +94,7 @@ export class Halting {
   /** Nothing is held any more. */
   rest(): void {
     this.#asked.clear();
+    this.#paused.clear();
   }
 
   #isHeld(id: string): boolean {

@@ -20,7 +20,7 @@ import {
 import { statusName } from "../../../src/brakes/status.ts";
 import { startTestEngine, type TestEngine } from "../../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../../fixture/server.ts";
-import { expectRan, stepNames, toldToRerun } from "./ran.ts";
+import { anyStep, expectRan, stepNames, toldToRerun } from "./ran.ts";
 
 /** How long a test looks whether a step starts: longer than any step, sleep or retry of the test agents. */
 const lookMs = 1_500;
@@ -359,7 +359,8 @@ export function brakeHolds(virtualQueues: boolean): void {
     const answer = await server.control.resumeWorkflow({ workflowId: `restate:${id}`, reason: "test" });
     expect(statusName(answer.newStatus)).toBe("RESUMING");
     await engine.untilStatus(id, "completed");
-    expectRan(engine.steps, id, 4, virtualQueues ? ["step-1"] : []);
+    // With virtual queues the pause may have come through before the release, and cut one off.
+    expectRan(engine.steps, id, 4, virtualQueues ? [anyStep] : []);
   });
 
   test("pause while RESUMING: it stands again", async () => {
@@ -419,10 +420,10 @@ export function brakeHolds(virtualQueues: boolean): void {
   });
 
   test("expires by itself, and only the brake whose time has come", async () => {
-    const alone = await engine.start("Steps/run", { count: 5, ms: 100 });
-    const twice = await engine.start("Steps/run", { count: 5, ms: 100 });
+    const alone = await engine.start("Steps/run", { count: 5, ms: 200 });
+    const twice = await engine.start("Steps/run", { count: 5, ms: 200 });
     for (const id of [alone, twice]) await engine.steps.untilStep(id, "step-1");
-    for (const id of [alone, twice]) await pause(id, { expiresIn: durationFromMs(1_500) });
+    await Promise.all([alone, twice].map((id) => pause(id, { expiresIn: durationFromMs(2_000) })));
     await pause(twice);
     expect((await get(twice)).holds).toHaveLength(2);
     await engine.untilStatus(alone, "completed");

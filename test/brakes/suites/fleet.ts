@@ -296,7 +296,7 @@ export function fleetBrakes(virtualQueues: boolean): void {
   });
 
   test("a staged release lets a share go, watches it, and goes on where it is well", async () => {
-    const ids = await start(4, "Steps/run", { count: 4, ms: 50 });
+    const ids = await start(4, "Steps/run", { count: 20, ms: 50 });
     const brake = await engage({ selector: { workflowIds: ids.map((id) => `restate:${id}`) } });
     await server.brakes.releaseBrake({
       brakeId: brake.brakeId,

@@ -6,14 +6,14 @@ import {
 } from "../../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { StepRecorder } from "../../fixture/step-recorder.ts";
 
-/** A step that may run again, of which the engine's journal does not show which it is. */
-const unnamed = "?";
+/** One step that may run again, whichever it is. */
+export const anyStep = "?";
 
 /** The steps that a receipt tells to run again on resume. */
 export function toldToRerun(receipt: HaltReceipt | undefined): string[] {
   if (receipt?.onResume !== OnResume.MAY_RERUN) return [];
   const named = receipt.stepsInFlight.filter((step) => step.outcome === StepOutcome.RERUNS).map(({ name }) => name);
-  return named.length > 0 ? named : [unnamed];
+  return named.length > 0 ? named : [anyStep];
 }
 
 export const stepNames = (count: number) => Array.from({ length: count }, (_, n) => `step-${n + 1}`);
@@ -30,7 +30,7 @@ export function expectRan(steps: StepRecorder, id: string, count: number, told: 
       .map((one) => one.step);
   expect([...new Set(names("end"))].toSorted()).toEqual(stepNames(count).toSorted());
   expect(names("end").toSorted()).toEqual(names("start").toSorted());
-  let anyOnes = told.filter((name) => name === unnamed).length;
+  let anyOnes = told.filter((name) => name === anyStep).length;
   for (const step of stepNames(count)) {
     const again = names("start").filter((name) => name === step).length - 1;
     const more = Math.max(0, again - told.filter((name) => name === step).length);
