@@ -102,7 +102,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const catching = new Catching(brakes, engineNames);
   const gates = new Gates({ engines: engineNames, log });
   const gateRules = new GateRules(brakes, engines, catching, gates, log);
-  const lifecycle = new Lifecycle(brakes, engines, log);
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
   const reconcilers = options.engines.map(
@@ -110,6 +109,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   );
   const pauses = new PauseCommands(brakes, engines, options.longestBrakeMs);
   const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
+  const lifecycle = new Lifecycle(brakes, engines, rules.approveWithinMs, log);
   const commands = new FleetCommands(brakes, engines, catching, gates, rules);
   const drillCommands = { brakes, engines, pauses, fleet: commands, gateRules };
   const drills = await Drills.open({ ...drillCommands, canaries, ledger, store, log });
@@ -130,7 +130,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   ];
   const health = new HealthService(engines, brakes, reconcilers, drills, components, options);
   const idempotency = new Idempotency(store);
-  const control = new ControlService(brakes, pauses, workflows, idempotency);
+  const control = new ControlService(brakes, pauses, workflows, policy, idempotency);
   const services = [
     MissionControl,
     BrakesDescriptor,
@@ -209,6 +209,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await store.close();
   };
   try {
+    // A gate that comes back holds by what it knew: it is to get no set before there is one.
+    await gateRules.sync();
     return { ...(await port.listen()), close };
   } catch (error) {
     await close(0);

@@ -14,6 +14,8 @@ import { brakeNotFound } from "./fleet.ts";
 import type { Gates } from "./gates.ts";
 import { receiptOf } from "./view.ts";
 
+/** Workflows in one event, at most. */
+const perEvent = 1_000;
 /** At most 10 events a second, and a sign of life after 15 s of silence. */
 const pace = { eventMs: 100, heartbeatMs: 15_000 } as const;
 
@@ -40,7 +42,12 @@ export async function* watchBrake(
       const over = brakes.active(brakeId) === undefined;
       const kind = over ? Kind.OVER : brake.expiryWarned && !warned ? Kind.EXPIRES_SOON : Kind.PROGRESS;
       warned = brake.expiryWarned;
-      yield eventOf(kind, brake, holds, gates, includeWorkflows ? news(holds, told) : []);
+      let changes = includeWorkflows ? news(holds, told) : [];
+      // A thousand in each event, until all are told.
+      for (; changes.length === perEvent; changes = news(holds, told)) {
+        yield eventOf(Kind.PROGRESS, brake, holds, gates, changes);
+      }
+      yield eventOf(kind, brake, holds, gates, changes);
       if (over) return;
       await delay(pace.eventMs, undefined, { signal }).catch(() => undefined);
       while (!changed.signal.aborted && !signal.aborted) {
@@ -81,7 +88,7 @@ function eventOf(
 function news(holds: readonly Hold[], told: Map<string, string>): Hold[] {
   const changed: Hold[] = [];
   for (const hold of holds) {
-    if (changed.length === 1_000) break;
+    if (changed.length === perEvent) break;
     const { standstillTime, settled, steps } = hold.halt;
     const state = `${standstillTime} ${settled} ${hold.ended} ${steps !== undefined}`;
     if (told.get(hold.workflowId) === state) continue;

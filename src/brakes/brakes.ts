@@ -95,6 +95,11 @@ export class Brakes {
     return this.#byWorkflow.keys();
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#brakes.size;
+  }
+
   /** How many brakes are engaged. */
   get engagedCount(): number {
     return this.all().reduce((count, brake) => count + (brake.state === "ENGAGED" ? 1 : 0), 0);
@@ -134,6 +139,12 @@ export class Brakes {
     }
     for (const id of brakeIds) this.#forgetIfOver(id);
     this.#changes.emit("change", { brakeIds, workflowIds } satisfies BrakesChange);
+  }
+
+  /** Writes a SYSTEM entry about a workflow that no brake holds. Rejects where it cannot be written. */
+  async record(action: string, workflowId: string, message: string): Promise<void> {
+    const engine = parseWorkflowId(workflowId)?.engine ?? "";
+    await this.#ledger.append({ phase: Phase.SYSTEM, action, target: workflowId, engine, message });
   }
 
   /** Runs alone for the key: two commands about the same workflow or brake never overtake each other. */

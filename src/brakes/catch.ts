@@ -4,7 +4,7 @@ import { type EngineWorkflow, endedStatuses } from "../engines/engine.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { Brakes } from "./brakes.ts";
-import { beginHalt, drifted, holds } from "./halt.ts";
+import { beginHalt, holds } from "./halt.ts";
 import { type CompiledSelector, compileSelector } from "./selector.ts";
 
 /** Which brakes catch workflows, and what they look for. */
@@ -35,8 +35,10 @@ export class Catching {
   selector(brake: Brake): CompiledSelector {
     const known = this.#selectors.get(brake.brakeId);
     if (known) return known;
-    // Only as many as there are brakes: what is over is forgotten when a new one comes.
-    for (const id of this.#selectors.keys()) if (!this.#brakes.active(id)) this.#selectors.delete(id);
+    // About as many as there are brakes: what is over is forgotten when there are too many.
+    if (this.#selectors.size > 2 * this.#brakes.count + 100) {
+      for (const id of this.#selectors.keys()) if (!this.#brakes.active(id)) this.#selectors.delete(id);
+    }
     const compiled = compileSelector(fromJson(SelectorSchema, brake.selector), this.#engines);
     this.#selectors.set(brake.brakeId, compiled);
     return compiled;
@@ -59,7 +61,7 @@ export class Catching {
 
 /**
  * The holds that a brake is to get on these workflows: those that its selector matches and, where it takes descendants along,
- * the children of what it holds. Workflows that it holds already get none, those that it had let go are held anew.
+ * the children of what it holds. Workflows that have one already get none.
  *
  * @param late true where the brake was engaged before.
  * @param byGate the engine's own ids of those that stand paused because a gate held them: that is ours, not somebody else's.
@@ -78,18 +80,11 @@ export function catchAll(
   let order = brakes.holdCount(brake.brakeId);
   const isHeld = (workflowId: string) => {
     const hold = brakes.hold(brake.brakeId, workflowId);
-    return found.has(workflowId) || (hold !== undefined && holds({ brake, hold }));
+    return found.has(workflowId) || (hold !== undefined && !hold.halt.settled && holds({ brake, hold }));
   };
   const take = (row: EngineWorkflow, caughtThrough: string): void => {
     const workflowId = formatWorkflowId(engine, row.id);
-    const known = brakes.hold(brake.brakeId, workflowId);
-    if (known) {
-      // It had been let go, by a stage of a release that was taken back.
-      if (known.halt.settled && holds({ brake, hold: known })) {
-        found.set(workflowId, { ...known, halt: drifted(known.halt, now) });
-      }
-      return;
-    }
+    if (brakes.hold(brake.brakeId, workflowId) !== undefined) return;
     const shown = byGate.has(row.id) ? "running" : row.status;
     const halt = beginHalt(shown, brakes.on(workflowId), now);
     found.set(workflowId, {

@@ -37,6 +37,7 @@ export const defaultFleetRules = (blastRadius: BlastRadius, longestMs?: number):
 /** Who asks, and why. */
 export interface Asking {
   readonly subject: string;
+  readonly issuer: string;
   readonly roles: readonly string[];
   readonly reason: string;
   /** The durable INTENT entry. */
@@ -129,7 +130,8 @@ export class FleetCommands {
       );
     }
     const now = Date.now();
-    const needsApproval = this.needsApproval(command.roles, resolved.count);
+    const radius = this.radius(command.roles);
+    const needsApproval = resolved.count > radius;
     const waits = needsApproval && !command.emergency;
     const brake: Brake = {
       brakeId: newBrakeId(),
@@ -141,6 +143,8 @@ export class FleetCommands {
       ticket: command.ticket,
       emergency: command.emergency,
       engagedBy: command.subject,
+      issuer: command.issuer,
+      radius: Number.isFinite(radius) ? radius : undefined,
       createTime: now,
       engageTime: waits ? undefined : now,
       expiresInMs: boundedExpiry(command.expiresInMs, this.#rules.longestMs),
@@ -261,7 +265,8 @@ export class FleetCommands {
           time: now,
           entryId: asking.entryId,
           staged: inStages ? staged : undefined,
-          letGo: inStages ? stageSize(count, staged.percent) : 0,
+          // What an earlier staged release has let go stays so.
+          letGo: inStages ? Math.max(stageSize(count, staged.percent), brake.release?.letGo ?? 0) : 0,
           stageTime: now,
           haltedBecause: "",
         },

@@ -13,6 +13,8 @@ import { parseLabel } from "./selector/validate.ts";
 
 /** How long a release waits for gates to lower their rules, ms: one that is silent is not waited for. */
 const loweredMs = 1_000;
+/** From a failure to ask an engine for its labels to the next attempt, ms. */
+const retryMs = 1_000;
 /** Reports of gates that wait to be looked at. */
 const maxHeld = 100_000;
 
@@ -24,10 +26,13 @@ export class GateRules {
   readonly #gates: Gates;
   readonly #log: Logger;
   readonly #revisions = new Map<string, bigint>();
+  /** Engines whose rules could not be brought up to date. */
+  readonly #untold = new Set<string>();
   /** engine → the engine's own ids of workflows that a gate paused and that nobody has looked at since. */
   readonly #held = new Map<string, Set<string>>();
   #running: Promise<void> | undefined;
   #again = false;
+  #retry: NodeJS.Timeout | undefined;
   #off: (() => void) | undefined;
 
   constructor(brakes: Brakes, engines: EngineRegistry, catching: Catching, gates: Gates, log: Logger) {
@@ -74,6 +79,7 @@ export class GateRules {
 
   async stop(): Promise<void> {
     this.#off?.();
+    clearTimeout(this.#retry);
     await this.#running;
   }
 
@@ -92,10 +98,13 @@ export class GateRules {
   /** Waits until all attached gates hold by the rules as they are now, for `ms` at the most; each gate with its time. */
   async confirmed(ms: number, signal?: AbortSignal): Promise<Brake["gates"]> {
     await this.sync();
-    const all = await Promise.all(
-      this.#engines.select().map(({ name }) => this.#gates.untilApplied(name, this.#revision(name), ms, signal)),
-    );
-    return all.flat().map(({ gate, appliedTime }) => ({ gate, ackTime: appliedTime }));
+    const all = this.#engines.select().map(async ({ name }) => {
+      const confirmations = await this.#gates.untilApplied(name, this.#revision(name), ms, signal);
+      // What could not be told to the gates cannot have been confirmed by them.
+      const told = !this.#untold.has(name);
+      return confirmations.map(({ gate, appliedTime }) => ({ gate, ackTime: told ? appliedTime : undefined }));
+    });
+    return (await Promise.all(all)).flat();
   }
 
   #revision(engine: string): bigint {
@@ -108,11 +117,20 @@ export class GateRules {
       for (const engine of this.#engines.select()) {
         try {
           this.#revisions.set(engine.name, this.#gates.setRules(engine.name, await this.#rulesFor(engine.name)));
+          this.#untold.delete(engine.name);
         } catch (error) {
+          this.#untold.add(engine.name);
           this.#log.error({ err: error, engine: engine.name }, "the gates' rules could not be brought up to date");
         }
       }
     } while (this.#again);
+  }
+
+  #syncSoon(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      void this.sync();
+    }, retryMs).unref();
   }
 
   async #rulesFor(engine: string): Promise<GateRule[]> {
@@ -162,6 +180,12 @@ export class GateRules {
       !selector.createdBefore;
     if (!onlyLabels) return [];
     const labels = selector.labels.map(parseLabel).map(({ key, value }) => [key, value] as const);
-    return this.#engines.named(engine).handlersWith(Object.fromEntries(labels));
+    try {
+      return await this.#engines.named(engine).handlersWith(Object.fromEntries(labels));
+    } catch {
+      // The engine does not answer: what the brake has caught is told by its ids, and the labels are asked for again.
+      this.#syncSoon();
+      return [];
+    }
   }
 }

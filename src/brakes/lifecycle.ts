@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { EngineRegistry } from "../engines/registry.ts";
-import { parseWorkflowId } from "../engines/workflow-id.ts";
+import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
 import type { Logger } from "../log.ts";
 import type { Brake, Hold, Release } from "../store/brake.ts";
 import type { Brakes } from "./brakes.ts";
@@ -19,11 +19,16 @@ const backOffMs = 1_000;
 export class Lifecycle {
   readonly #brakes: Brakes;
   readonly #engines: EngineRegistry;
+  readonly #approveWithinMs: number;
   readonly #log: Logger;
   readonly #stop = new AbortController();
+  /** What is being done for each brake at the moment. */
+  readonly #busy = new Map<string, Promise<void>>();
   #running: Promise<void> | undefined;
 
-  constructor(brakes: Brakes, engines: EngineRegistry, log: Logger) {
+  /** @param approveWithinMs the time for a second person to approve what holds already. */
+  constructor(brakes: Brakes, engines: EngineRegistry, approveWithinMs: number, log: Logger) {
+    this.#approveWithinMs = approveWithinMs;
     this.#brakes = brakes;
     this.#engines = engines;
     this.#log = log;
@@ -41,14 +46,23 @@ export class Lifecycle {
   async #loop(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      let pauseMs: number = tickMs;
-      try {
-        for (const brake of [...this.#brakes.all()]) await this.#step(brake.brakeId);
-      } catch (error) {
-        this.#log.error({ err: error }, "a brake's own time could not be kept");
-        pauseMs = backOffMs;
+      // Each for itself: one whose engine does not answer keeps no other's time.
+      for (const { brakeId } of this.#brakes.all()) {
+        if (!this.#busy.has(brakeId)) this.#busy.set(brakeId, this.#keep(brakeId));
       }
-      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+      await delay(tickMs, undefined, { signal }).catch(() => undefined);
+    }
+    await Promise.all(this.#busy.values());
+  }
+
+  async #keep(brakeId: string): Promise<void> {
+    try {
+      await this.#step(brakeId);
+    } catch (error) {
+      this.#log.error({ err: error, brakeId }, "a brake's own time could not be kept");
+      await delay(backOffMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    } finally {
+      this.#busy.delete(brakeId);
     }
   }
 
@@ -69,6 +83,7 @@ export class Lifecycle {
     if (isUnapproved(brake, now)) {
       return () => this.#end(brake, "RELEASED", "brake.unapproved", "an emergency that nobody approved in time", now);
     }
+    if (isOutgrown(brake, this.#brakes.holdCount(brake.brakeId))) return () => this.#outgrow(brake, now);
     if (isWarningDue(brake, now)) {
       const at = new Date(expireTimeOf(brake) ?? now).toISOString();
       return () => this.#update("brake.expires-soon", { ...brake, expiryWarned: true }, `releases by itself at ${at}`);
@@ -82,6 +97,25 @@ export class Lifecycle {
       return () => this.#nextStage(brake, release, release.staged ?? { percent: 100, watchMs: 0, maxFailures: 0 }, now);
     }
     return undefined;
+  }
+
+  /** It has caught more than who engaged it may brake alone: a second person has to approve it, as an emergency. */
+  #outgrow(brake: Brake, now: number): Promise<void> {
+    const matched = this.#brakes.holdCount(brake.brakeId);
+    const approveBy = now + this.#approveWithinMs;
+    const approval = {
+      matched,
+      setHash: "",
+      ids: [],
+      tolerance: 0,
+      approvedBy: "",
+      approveTime: undefined,
+      approveEntryId: "",
+      approveBy,
+    };
+    const message = `it holds ${matched}, more than ${brake.engagedBy} may brake alone (${brake.radius}): approve it by ${new Date(approveBy).toISOString()}, or it is released`;
+    this.#log.error({ brakeId: brake.brakeId, matched }, "a brake has outgrown the blast radius of who engaged it");
+    return this.#update("brake.outgrown", { ...brake, approval }, message);
   }
 
   #end(brake: Brake, state: "RELEASED" | "EXPIRED", action: string, why: string, now: number): Promise<void> {
@@ -100,7 +134,10 @@ export class Lifecycle {
 
   async #nextStage(brake: Brake, release: Release, staged: NonNullable<Release["staged"]>, now: number): Promise<void> {
     const all = this.#brakes.holdsOf(brake.brakeId);
-    const failed = await this.#failures(all.filter((hold) => hold.order < release.letGo));
+    const failed = await this.#failures(
+      all.filter((hold) => hold.order < release.letGo),
+      release.time,
+    );
     if (failed > staged.maxFailures) {
       const haltedBecause = `${failed} of ${release.letGo} released workflows failed (at most ${staged.maxFailures} may)`;
       this.#log.error({ brakeId: brake.brakeId, haltedBecause }, "a staged release braked again");
@@ -125,14 +162,20 @@ export class Lifecycle {
     );
   }
 
-  /** How many of them have failed since, by what their engines show. */
-  async #failures(letGo: readonly Hold[]): Promise<number> {
+  /** How many of them have failed since the release, by what their engines show. */
+  async #failures(letGo: readonly Hold[], since: number): Promise<number> {
     let failed = 0;
     for (const [engine, group] of Map.groupBy(letGo, (hold) => parseWorkflowId(hold.workflowId)?.engine ?? "")) {
       const ids = group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "");
-      const shown = await this.#engines.named(engine).get(ids);
-      // One that keeps failing without ending (it backs off before each new attempt) is as bad as one that has failed.
-      failed += shown.filter(({ status, phase }) => status === "failed" || phase === "backing-off").length;
+      // One that was between two attempts when it was held was failing before.
+      const before = new Set(
+        group.filter(({ halt }) => halt.steps?.inFlight.some(reruns)).map(({ workflowId }) => workflowId),
+      );
+      for (const { id, status, phase, endTime } of await this.#engines.named(engine).get(ids)) {
+        // One that keeps failing without ending is as bad as one that has failed.
+        const failing = phase === "backing-off" && !before.has(formatWorkflowId(engine, id));
+        if (failing || (status === "failed" && (endTime?.getTime() ?? since) >= since)) failed++;
+      }
     }
     return failed;
   }
@@ -141,6 +184,16 @@ export class Lifecycle {
     const reason = brake.release?.reason || brake.reason;
     await this.#brakes.update(action, { brakes: [brake] }, { message, reason, emergency: brake.emergency });
   }
+}
+
+function isOutgrown(brake: Brake, count: number): boolean {
+  return (
+    brake.state === "ENGAGED" && brake.approval === undefined && brake.radius !== undefined && count > brake.radius
+  );
+}
+
+function reruns(step: { readonly outcome: string }): boolean {
+  return step.outcome === "reruns";
 }
 
 /** Commands about one workflow exclude each other by its id, others by the brake's. */

@@ -17,6 +17,7 @@ export interface ControlCommand {
   readonly reason: string;
   readonly emergency: boolean;
   readonly subject: string;
+  readonly issuer: string;
   /** The durable INTENT entry. */
   readonly entryId: string;
   /** The idempotent request that it is; undefined where it has no request_id. */
@@ -74,6 +75,8 @@ export class PauseCommands {
         ticket: "",
         emergency: command.emergency,
         engagedBy: command.subject,
+        issuer: command.issuer,
+        radius: undefined,
         createTime: now,
         engageTime: now,
         expiresInMs,
@@ -179,7 +182,8 @@ function workflowEnded(workflowId: string, status: Status): MissionControlError 
   );
 }
 
-function heldByOthers(workflowId: string, others: readonly Held[], before = ""): MissionControlError {
+/** The refusal to say that it goes on while others hold it. */
+export function heldByOthers(workflowId: string, others: readonly Held[], before = ""): MissionControlError {
   const ids = others.map(({ brake }) => brake.brakeId);
   return new MissionControlError(
     "HELD_BY_OTHER_BRAKES",

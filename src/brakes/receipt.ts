@@ -2,11 +2,13 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type FleetReceipt, FleetReceiptSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Brake, Hold } from "../store/brake.ts";
+import { holds as holding } from "./halt.ts";
 
 /** What is known of the standstill of all that a brake holds or held. `attached`: gates that are there now, by name. */
 export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: ReadonlySet<string>): FleetReceipt {
   const stood = holds.filter((hold) => hold.halt.standstillTime !== undefined);
-  const standing = stood.filter((hold) => !hold.ended);
+  // While it is engaged, what a stage of its release has let go stands no more.
+  const standing = stood.filter((hold) => !hold.ended && (brake.state !== "ENGAGED" || holding({ brake, hold })));
   const open = holds.filter((hold) => !hold.ended && hold.halt.standstillTime === undefined);
   const accepted = holds.flatMap(({ halt }) =>
     halt.acceptTime === undefined ? [] : [halt.acceptTime - halt.requestTime],
@@ -22,7 +24,7 @@ export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: Rea
     // What was accepted is on its way; what was not has not begun, or the engine was not asked yet.
     halting: open.filter((hold) => hold.halt.acceptTime !== undefined).length,
     pending: open.filter((hold) => hold.halt.acceptTime === undefined).length,
-    ended: holds.length - standing.length - open.length,
+    ended: holds.filter((hold) => hold.ended).length,
     descendants: holds.filter((hold) => hold.caughtThrough !== "").length,
     caughtLater: holds.length - first.length,
     stepsInFlight: steps.length,

@@ -92,7 +92,7 @@ export class Reconciler {
     while (!this.#stop.signal.aborted) {
       this.#wake = new AbortController();
       const { signal } = this.#wake;
-      let pauseMs: number | undefined;
+      let pauseMs: number = pace.sweep;
       const began = performance.now();
       try {
         const busy = await this.#round();
@@ -112,9 +112,8 @@ export class Reconciler {
         pauseMs = Math.min(pace.round * 2 ** failures++, pace.maxBackOff);
       }
       if (this.#stop.signal.aborted) return;
-      // Nothing to do: sleep until a brake changes. Otherwise a change cuts the pause short.
-      if (pauseMs === undefined) await aborted(signal);
-      else await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+      // A change of a brake cuts the pause short. With nothing to do there is still a look now and then, for what gates hold.
+      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -129,19 +128,21 @@ export class Reconciler {
       this.#halting.rest();
       return this.#lettingGo.isWaiting;
     }
-    await this.#halting.round(standing, mine);
-    await this.#look();
+    const pending = await this.#halting.round(standing, mine);
+    await this.#look(pending);
     await this.#halting.fillReceipts(this.#on.mine());
     return true;
   }
 
   /** Looks closer at what does not stand or move as it should, and now and then at everything. */
-  async #look(): Promise<void> {
+  async #look(pending: ReadonlySet<string>): Promise<void> {
     const sweep = Date.now() - this.#sweepTime >= pace.sweep;
     if (sweep) this.#sweepTime = Date.now();
     const ids: string[] = [];
     for (const [id, all] of this.#on.mine()) {
-      if (sweep || all.some((one) => !holds(one) || one.hold.halt.standstillTime === undefined)) ids.push(id);
+      const held = all.every(holds);
+      if (sweep || !held || (!pending.has(id) && all.some(({ hold }) => hold.halt.standstillTime === undefined)))
+        ids.push(id);
     }
     if (ids.length === 0) return;
     const shown = await this.#on.open(ids);
@@ -150,11 +151,4 @@ export class Reconciler {
     await this.#halting.stand(open.filter(({ id, status }) => status === "paused" && this.#on.on(id).some(holds)));
     await this.#lettingGo.round(open.filter(({ id }) => this.#on.on(id).some((one) => !holds(one))));
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -16,6 +16,7 @@ import {
   type Selector,
   SelectorSchema,
 } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
 import { watchBrake } from "../brakes/brake-watch.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
@@ -32,13 +33,16 @@ import type { Engine, EngineWorkflow } from "../engines/engine.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
+import type { Principal } from "../identity/principal.ts";
 import type { Policy } from "../policy/policy.ts";
+
 import { permits, type Roles } from "../policy/roles.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import { drillBrake } from "./drill.ts";
 import type { Idempotency } from "./idempotency.ts";
+import { mayLetGo } from "./may-let-go.ts";
 
 const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
 /** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
@@ -81,8 +85,14 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           const plan = await preview(deps, resolved, { ...request, sampleSize: 0 }, context);
           return create(EngageBrakeResponseSchema, { auditEntryId: entryId, preview: plan });
         }
+        if (request.expiresIn) {
+          // What expires lets go by itself: who may not let go may not have it expire.
+          const { byEngine } = await commands.resolve(wanted(request), includeDescendants, context.signal);
+          await mayLetGo(deps.policy, callerOf(context), viewsOf(deps, byEngine), request, context.signal);
+        }
         const brake = await commands.engage({
           subject: principal.subject,
+          issuer: principal.issuer,
           roles: principal.roles,
           reason: request.reason,
           entryId,
@@ -142,6 +152,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         call.brakeId = request.brakeId;
         const brake = await commands.approve(request.brakeId, {
           subject: principal.subject,
+          issuer: principal.issuer,
           roles: principal.roles,
           reason: request.reason,
           entryId,
@@ -172,13 +183,16 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         call.brakeId = request.brakeId;
         const found = await brakes.find(request.brakeId);
         if (!found) throw brakeNotFound(request.brakeId);
-        mayRelease(deps.roles, principal.roles, principal.subject, found.brake);
+        mayRelease(deps.roles, principal, found.brake);
+        const held = viewsOf(deps, await openOf(deps.engines, found.holds));
+        const asking = { reason: request.reason, emergency: found.brake.emergency };
+        await mayLetGo(deps.policy, callerOf(context), held, asking, context.signal);
         const stillHeld = commands.stillHeld(request.brakeId);
         if (!request.validateOnly) {
           const { staged } = request;
           await commands.release(
             request.brakeId,
-            { subject: principal.subject, roles: principal.roles, reason: request.reason, entryId, claim },
+            { ...principal, reason: request.reason, entryId, claim },
             staged && {
               percent: staged.percent,
               watchMs: staged.watch ? durationMs(staged.watch) : 0,
@@ -238,13 +252,15 @@ async function settleEngagement(
   const began = performance.now();
   const gates = await gateRules.confirmed(wait.gateWaitMs).catch(() => []);
   if (gates.length > 0) {
-    await brakes.exclusively(brake.brakeId, async () => {
+    // The brake is engaged: that the confirmations could not be written is told by the ledger's own fault.
+    const noted = brakes.exclusively(brake.brakeId, async () => {
       const current = brakes.active(brake.brakeId);
       if (!current) return;
       const silent = gates.filter(({ ackTime }) => ackTime === undefined).map(({ gate }) => gate);
       const message = `${gates.length - silent.length} of ${gates.length} gates confirmed${silent.length > 0 ? `; silent: ${silent.slice(0, 10).join(", ")}` : ""}`;
       await brakes.update("brake.gates", { brakes: [{ ...current, gates }] }, { message, reason: brake.reason });
     });
+    await noted.catch(() => undefined);
   }
   const left = wait.waitMs - (performance.now() - began);
   if (left <= 0) return;
@@ -271,7 +287,8 @@ async function view({ brakes, catching, engines, gates }: BrakesServiceDeps, bra
   result.expressionFailures = catching.selector(brake).errors.count;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
   // Told as far as the engines answer: who asks for a brake gets it in any case.
-  result.deadlinesAtRisk = await deadlinesAtRisk(await openOf(engines, found.holds), before).catch(() => []);
+  const open = openOf(engines, found.holds);
+  result.deadlinesAtRisk = await open.then((workflows) => deadlinesAtRisk(workflows, before)).catch(() => []);
   return result;
 }
 
@@ -286,9 +303,18 @@ async function openOf(engines: EngineRegistry, holds: readonly Hold[]): Promise<
   return byEngine;
 }
 
+/** These as callers see them. */
+function viewsOf(
+  { workflows }: BrakesServiceDeps,
+  byEngine: ReadonlyMap<Engine, readonly EngineWorkflow[]>,
+): Workflow[] {
+  return [...byEngine].flatMap(([engine, rows]) => rows.map((row) => workflows.view(engine.name, row)));
+}
+
 /** One's own brake may be released by who engaged it; anybody's only with the permission for that. */
-function mayRelease(roles: Roles, held: readonly string[], subject: string, brake: Brake): void {
-  if (brake.engagedBy === subject || permits(roles, held, "brakes.release_any")) return;
+function mayRelease(roles: Roles, { subject, issuer, roles: held }: Principal, brake: Brake): void {
+  if (brake.engagedBy === subject && brake.issuer === issuer) return;
+  if (permits(roles, held, "brakes.release_any")) return;
   throw new MissionControlError(
     "ROLE_DENIED",
     `"${brake.brakeId}" was engaged by ${brake.engagedBy}: releasing somebody else's brake needs the permission brakes.release_any`,

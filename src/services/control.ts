@@ -14,15 +14,17 @@ import {
 import { Workflow_Status as Status, type Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
 import { holds } from "../brakes/halt.ts";
-import type { ControlCommand, ControlResult, PauseCommands } from "../brakes/pause.ts";
+import { type ControlCommand, type ControlResult, heldByOthers, type PauseCommands } from "../brakes/pause.ts";
 import { statusName } from "../brakes/status.ts";
 import { receiptOf } from "../brakes/view.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
+import type { Policy } from "../policy/policy.ts";
 import { callerOf, targetOf } from "./caller.ts";
 import type { Idempotency } from "./idempotency.ts";
+import { mayLetGo } from "./may-let-go.ts";
 
 /** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
 const deadlineMargin = 250;
@@ -32,9 +34,11 @@ export class ControlService {
   readonly #brakes: Brakes;
   readonly #commands: PauseCommands;
   readonly #workflows: Workflows;
+  readonly #policy: Policy;
   readonly #idempotency: Idempotency;
 
-  constructor(brakes: Brakes, commands: PauseCommands, workflows: Workflows, idempotency: Idempotency) {
+  constructor(brakes: Brakes, commands: PauseCommands, workflows: Workflows, policy: Policy, idempotency: Idempotency) {
+    this.#policy = policy;
     this.#brakes = brakes;
     this.#commands = commands;
     this.#workflows = workflows;
@@ -50,6 +54,9 @@ export class ControlService {
       signal: context.signal,
       work: async (claim) => {
         const expiresInMs = request.expiresIn && durationMs(request.expiresIn);
+        const caller = callerOf(context);
+        // What expires lets go by itself: who may not let go may not have it expire.
+        if (request.expiresIn) await mayLetGo(this.#policy, caller, [targetOf(caller.call)], request, context.signal);
         const work = (command: ControlCommand) => this.#commands.pause({ ...command, expiresInMs });
         return create(PauseWorkflowResponseSchema, await this.#control("pause", request, context, claim, work));
       },
@@ -88,6 +95,7 @@ export class ControlService {
       reason: request.reason,
       emergency: request.emergency,
       subject: principal.subject,
+      issuer: principal.issuer,
       entryId,
       claim,
       validateOnly: request.validateOnly,
@@ -128,6 +136,9 @@ export class ControlService {
     const { call } = callerOf(context);
     const target = targetOf(call);
     call.brakeId = brakeId;
+    // As the first time: the pause on it is released, but others hold it.
+    const others = action === "resume" ? this.#brakes.on(target.workflowId).filter(holds) : [];
+    if (others.length > 0) throw heldByOthers(target.workflowId, others, "its pause is released, but ");
     const found = await this.#brakes.find(brakeId);
     const hold = found?.holds.find((one) => one.workflowId === target.workflowId);
     return this.#answer(action, target, target, call, found && hold ? { brake: found.brake, hold } : undefined);

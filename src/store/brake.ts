@@ -13,8 +13,11 @@ export interface Brake {
   readonly reason: string;
   readonly ticket: string;
   readonly emergency: boolean;
-  /** The subject who asked for it. */
+  /** The subject who asked for it, and the issuer of their token. */
   readonly engagedBy: string;
+  readonly issuer: string;
+  /** How many they may brake alone; undefined: any number, or it is for one workflow. */
+  readonly radius: number | undefined;
   readonly createTime: number;
   /** Since when it holds; undefined while it waits for approval. */
   readonly engageTime: number | undefined;

@@ -29,6 +29,8 @@ export function brake(init: Partial<Brake> = {}): Brake {
     ticket: "INC-7",
     emergency: false,
     engagedBy: "alice",
+    issuer: "mission-control-dev",
+    radius: undefined,
     createTime: 1_700_000_000_000,
     engageTime: 1_700_000_000_000,
     expiresInMs: undefined,

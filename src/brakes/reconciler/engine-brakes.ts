@@ -42,6 +42,11 @@ export class EngineBrakes {
     return mine;
   }
 
+  /** True where the hold's workflow is one of this engine's. */
+  isMine(hold: Hold): boolean {
+    return parseWorkflowId(hold.workflowId)?.engine === this.engine.name;
+  }
+
   /** Holds on a workflow that are not settled. */
   on(id: string): Held[] {
     return this.brakes.on(formatWorkflowId(this.engine.name, id));

@@ -25,8 +25,12 @@ export class Halting {
     this.#catching = catching;
   }
 
-  /** Looks for what moves though a brake is about it, catches it, and asks the engine to hold it. */
-  async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
+  /**
+   * Looks for what moves though a brake is about it, catches it, and asks the engine to hold it. Resolves to those that have
+   * not begun: there is nothing more to see of them.
+   */
+  async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<ReadonlySet<string>> {
+    await this.#revive();
     const moving = await this.#moving(standing, mine);
     const caught = await this.#catch(standing, moving);
     // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
@@ -41,6 +45,20 @@ export class Halting {
       `${countOf(moved.holds)} let go elsewhere (seen ${moved.phases}), halted again`,
     );
     await this.#noteAccepted(accepted);
+    return new Set(moving.filter(({ status }) => status === "pending").map(({ id }) => id));
+  }
+
+  /** What a staged release had let go before it braked again is held anew, whatever had caught it. */
+  async #revive(): Promise<void> {
+    const now = Date.now();
+    for (const brake of this.#on.brakes.all()) {
+      if (brake.state !== "ENGAGED" || !brake.release?.haltedBecause) continue;
+      const again = this.#on.brakes
+        .holdsOf(brake.brakeId)
+        .filter((hold) => hold.halt.settled && holds({ brake, hold }) && this.#on.isMine(hold))
+        .map((hold) => ({ ...hold, halt: drifted(hold.halt, now) }));
+      await this.#on.note("brake.held-again", again, `${countOf(again)} that had been let go`);
+    }
   }
 
   /** Catches what gates have paused, of these; what no brake matches is left. */

@@ -1,4 +1,5 @@
 import type { EngineWorkflow } from "../../engines/engine.ts";
+import { formatWorkflowId } from "../../engines/workflow-id.ts";
 import type { Hold } from "../../store/brake.ts";
 import { afterRelease, holds, released, settled } from "../halt.ts";
 import { countOf, type EngineBrakes } from "./engine-brakes.ts";
@@ -8,6 +9,8 @@ const releasesPerRound = 500;
 /** Journals that are read in one round, for those that may still come to a pause. */
 const journalsPerRound = 200;
 
+/** Between two looks at everything that stands paused, ms. */
+const sweepMs = 5_000;
 /** From a gate's word to its pause in the engine, at the most, ms. */
 const toldMs = 10_000;
 
@@ -25,6 +28,9 @@ export class LettingGo {
   readonly #gates: GatesOfEngine;
   /** What gates told of, by the engine's own id, and when. */
   readonly #strays = new Map<string, number>();
+  #sweepTime = 0;
+  /** Where the next round begins to read journals. */
+  #unsureFrom = 0;
 
   constructor(on: EngineBrakes, gates: GatesOfEngine) {
     this.#on = on;
@@ -62,7 +68,11 @@ export class LettingGo {
     await this.#on.note("brake.letting-go", fresh, `${countOf(fresh)} to be let go`);
     await this.#release(paused.slice(0, releasesPerRound));
     const { engine, signal } = this.#on;
-    for (const [id, seen] of await engine.observe(unsure.slice(0, journalsPerRound), signal, true)) {
+    // Round by round through all of them.
+    if (this.#unsureFrom >= unsure.length) this.#unsureFrom = 0;
+    const looked = unsure.slice(this.#unsureFrom, this.#unsureFrom + journalsPerRound);
+    this.#unsureFrom += journalsPerRound;
+    for (const [id, seen] of await engine.observe(looked, signal, true)) {
       const free = this.#on.on(id).filter((one) => !holds(one));
       done.push(
         ...free.filter(({ hold }) => afterRelease(hold.halt, seen, now) === "settle").map(({ hold }) => settled(hold)),
@@ -71,33 +81,59 @@ export class LettingGo {
     await this.#on.note("brake.settled", done, `${countOf(done)} go on, or stay with who else holds them`);
   }
 
-  /** What gates told of having paused, or being about to, and no brake holds. */
+  /**
+   * What gates have paused and no brake holds: what they told of, at once, and now and then whatever the engine shows, for
+   * what they told may be lost.
+   */
   async heldByNobody(): Promise<EngineWorkflow[]> {
+    const { engine, signal } = this.#on;
     const now = Date.now();
     for (const id of this.#gates.takeHeld()) this.#strays.set(id, now);
+    if (now - this.#sweepTime >= sweepMs) {
+      const query = { anyOf: [{ statuses: ["paused" as const] }], children: false, paused: true };
+      for (const { id } of await engine.open(query, signal)) if (this.#isNobodys(id)) this.#strays.set(id, now);
+      this.#sweepTime = now;
+    }
     if (this.#strays.size === 0) return [];
     const shown = await this.#on.open([...this.#strays.keys()]);
+    const paused = [...shown.values()].filter(({ id, status }) => status === "paused" && this.#isNobodys(id));
+    const byGate = await engine.pausedByGate(
+      paused.map(({ id }) => id),
+      signal,
+    );
     for (const [id, since] of this.#strays) {
       // A gate tells of it a moment before the engine shows it.
-      if (this.#on.on(id).length > 0 || !shown.has(id) || now - since > toldMs) this.#strays.delete(id);
+      const coming = this.#isNobodys(id) && shown.get(id)?.status === "running" && now - since < toldMs;
+      if (!coming && !byGate.has(id)) this.#strays.delete(id);
     }
-    return [...shown.values()].filter(({ id }) => this.#strays.has(id));
+    return paused.filter(({ id }) => byGate.has(id));
   }
 
   /** Lets those of them go on that nobody holds: their gate had a rule that is over, or no connection. */
   async lift(held: readonly EngineWorkflow[]): Promise<void> {
-    const paused = held.filter(({ id, status }) => status === "paused" && this.#on.on(id).length === 0);
-    await this.#release(paused.map(({ id }) => id));
-    for (const { id } of paused) this.#strays.delete(id);
+    const free = held.filter(({ id }) => this.#isNobodys(id));
+    for (const { id } of free) {
+      const workflowId = formatWorkflowId(this.#on.engine.name, id);
+      await this.#on.brakes.record("brake.stray", workflowId, "paused by a gate, held by no brake: it goes on");
+    }
+    for (const id of await this.#release(free.map(({ id }) => id))) this.#strays.delete(id);
   }
 
-  async #release(ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return;
+  #isNobodys(id: string): boolean {
+    return this.#on.on(id).length === 0;
+  }
+
+  /** Those that were let go. */
+  async #release(ids: readonly string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
     // A gate that still holds would pause it again at its next step, and no brake would know.
     await this.#gates.lowered();
     const free = ids.filter((id) => !this.#on.on(id).some(holds));
+    const done: string[] = [];
     for (const [id, answer] of await this.#on.engine.release(free)) {
       if (answer.kind === "refused") this.#on.refused("release", id, answer.message);
+      else done.push(id);
     }
+    return done;
   }
 }

@@ -1,11 +1,23 @@
 import type { EngineStatus, ListQuery, OpenQuery, WorkflowQuery } from "../engine.ts";
 import { canceledFailures, type ServiceMetadata } from "./rows.ts";
 
-/** Restate's SQL has no bind parameters: an id reaches SQL only if it looks like one. */
-const idPattern = /^inv_1[A-Za-z0-9]{33}$/;
+/**
+ * Restate's SQL has no bind parameters: an id reaches SQL only if it is one. It is "inv_1", a partition key of 64 bits and a
+ * UUID, both in base 62: the engine fails a whole query for one that is too large.
+ */
+const idPattern = /^inv_1([A-Za-z0-9]{11})([A-Za-z0-9]{22})$/;
 
 export function isInvocationId(text: string): boolean {
-  return idPattern.test(text);
+  const [, partitionKey, uuid] = idPattern.exec(text) ?? [];
+  return partitionKey !== undefined && uuid !== undefined && fits(partitionKey, 64) && fits(uuid, 128);
+}
+
+const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+function fits(base62: string, bits: number): boolean {
+  let value = 0n;
+  for (const digit of base62) value = value * 62n + BigInt(digits.indexOf(digit));
+  return value >> BigInt(bits) === 0n;
 }
 
 /** A text as an SQL literal. */

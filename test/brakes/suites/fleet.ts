@@ -311,8 +311,9 @@ export function fleetBrakes(virtualQueues: boolean): void {
   });
 
   test("a staged release brakes again by itself where too many fail, and says so", async () => {
-    const bad = await start(1, "Flaky/run", { failures: 1_000 });
-    for (const id of bad) await engine.steps.untilStep(id, "step-2", "fail");
+    const bad = await start(1, "Flaky/run", { failures: 1_000, ms: 600 });
+    // Held before it has failed for the first time: what failed before the release counts for nothing.
+    for (const id of bad) await engine.steps.untilStep(id, "step-1");
     const good = await start(2, "Awaiter/run");
     for (const id of good) await engine.steps.untilAwakeable(id);
     const workflowIds = [...bad, ...good].map((id) => `restate:${id}`);
@@ -322,7 +323,7 @@ export function fleetBrakes(virtualQueues: boolean): void {
     await server.brakes.releaseBrake({
       brakeId: brake.brakeId,
       reason: "test",
-      staged: { percent: 67, watch: durationFromMs(1_500), maxFailures: 0 },
+      staged: { percent: 67, watch: durationFromMs(3_000), maxFailures: 0 },
     });
     const taken = await untilBrake(
       brake.brakeId,
@@ -337,6 +338,66 @@ export function fleetBrakes(virtualQueues: boolean): void {
       (now) => now.receipt?.standing === 3 && now.receipt.halting === 0,
     );
     for (const id of [...bad, ...good]) expect(await statusOf(id)).toBe(Status.PAUSED);
+  });
+
+  test("a brake that brakes again takes the children along that it had let go", async () => {
+    const [parent = ""] = await start(1, "Parent/run", { count: 400, ms: 50 });
+    const [bad = ""] = await start(1, "Flaky/run", { failures: 1_000, ms: 600 });
+    await engine.steps.untilStep(parent, "step-1", "end");
+    await engine.steps.untilStep(bad, "step-1");
+    const brake = await engage({ selector: { workflowIds: [`restate:${parent}`, `restate:${bad}`] } });
+    await untilBrake(brake.brakeId, "the child to stand", (now) => now.receipt?.standing === 3);
+    const staged = { percent: 100, watch: durationFromMs(3_000), maxFailures: 0 };
+    await server.brakes.releaseBrake({ brakeId: brake.brakeId, reason: "test", staged });
+    await untilBrake(brake.brakeId, "it to brake again", (now) => (now.release?.haltedBecause ?? "") !== "");
+    await untilBrake(brake.brakeId, "all to stand again", (now) => now.receipt?.standing === 3);
+    const trace = await server.control.getWorkflowTrace({ workflowId: parent });
+    const child = trace.entries.find((entry) => entry.childWorkflowId !== "")?.childWorkflowId ?? "";
+    expect(await statusOf(child)).toBe(Status.PAUSED);
+    await release(brake.brakeId);
+    await engine.admin("PATCH", `/invocations/${parent}/kill`);
+  });
+
+  test("an id that cannot be one keeps nothing else from being held", async () => {
+    const [id = ""] = await start(1, "Awaiter/run");
+    await engine.steps.untilAwakeable(id);
+    const none = `restate:inv_1${"z".repeat(33)}`;
+    const brake = await engage({ selector: { workflowIds: [`restate:${id}`, none] } });
+    expect(brake.receipt?.matched).toBe(1);
+    expect(await statusOf(id)).toBe(Status.PAUSED);
+    await expectFailure(server.control.getWorkflow({ workflowId: none }), Code.NotFound, "WORKFLOW_NOT_FOUND");
+  });
+
+  test("what an sre may not resume they cannot let go by another door either", async () => {
+    const [id = ""] = await start(1, "Reserved/run", { count: 200, ms: 50 });
+    await engine.steps.untilStep(id, "step-1");
+    const sre = await server.brakesAs("sam", "sre");
+    const selector = { workflowIds: [`restate:${id}`] };
+    const expiring = sre.engageBrake({ selector, reason: "test", expiresIn: durationFromMs(1_000) });
+    await expectFailure(expiring, Code.PermissionDenied, "POLICY_DENIED");
+    const { brake } = await sre.engageBrake({ selector, reason: "test", wait });
+    const brakeId = brake?.brakeId ?? "";
+    await expectFailure(sre.releaseBrake({ brakeId, reason: "mine" }), Code.PermissionDenied, "POLICY_DENIED");
+    expect(await statusOf(id)).toBe(Status.PAUSED);
+    await release(brakeId);
+    await engine.admin("PATCH", `/invocations/${id}/kill`);
+  });
+
+  test("a brake that outgrows the radius of who engaged it needs a second person from then on", async () => {
+    const sre = await server.brakesAs("sam", "sre");
+    const soon = { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 };
+    const { brake } = await sre.engageBrake({ selector: { types: ["Awaiter"], createdAfter: soon }, reason: "test" });
+    expect(brake).toMatchObject({ state: State.ENGAGED });
+    expect(brake?.approval).toBeUndefined();
+    await start(5, "Awaiter/run");
+    const grown = await untilBrake(
+      brake?.brakeId ?? "",
+      "an approval to be asked for",
+      (now) => now.approval !== undefined,
+    );
+    expect(grown).toMatchObject({ state: State.ENGAGED, approval: { approvedBy: "" } });
+    const approved = await server.brakes.approveBrake({ brakeId: grown.brakeId, reason: "seen" });
+    expect(approved.brake).toMatchObject({ state: State.ENGAGED, approval: { approvedBy: "alice" } });
   });
 
   test("expires by itself, warned before, and lets go only what nobody else holds", async () => {
