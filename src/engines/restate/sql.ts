@@ -12,7 +12,7 @@ export function isInvocationId(text: string): boolean {
   return partitionKey !== undefined && uuid !== undefined && fits(partitionKey, 64) && fits(uuid, 128);
 }
 
-const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 function fits(base62: string, bits: number): boolean {
   let value = 0n;
