@@ -129,13 +129,15 @@ export class Reconciler {
       return this.#lettingGo.isWaiting;
     }
     const pending = await this.#halting.round(standing, mine);
-    await this.#look(pending);
-    await this.#halting.fillReceipts(this.#on.mine());
+    const stood = await this.#look(pending);
+    await this.#halting.noteAccepted();
+    // Journals can wait: they are read when nothing more comes to a stand.
+    if (stood === 0) await this.#halting.fillReceipts(this.#on.mine());
     return true;
   }
 
-  /** Looks closer at what does not stand or move as it should, and now and then at everything. */
-  async #look(pending: ReadonlySet<string>): Promise<void> {
+  /** Looks closer at what does not stand or move as it should, and now and then at everything; how many came to a stand. */
+  async #look(pending: ReadonlySet<string>): Promise<number> {
     const sweep = Date.now() - this.#sweepTime >= pace.sweep;
     if (sweep) this.#sweepTime = Date.now();
     const ids: string[] = [];
@@ -144,11 +146,13 @@ export class Reconciler {
       if (sweep || !held || (!pending.has(id) && all.some(({ hold }) => hold.halt.standstillTime === undefined)))
         ids.push(id);
     }
-    if (ids.length === 0) return;
+    if (ids.length === 0) return 0;
     const shown = await this.#on.open(ids);
     const open = [...shown.values()];
     await this.#endings.round(ids.filter((id) => !shown.has(id)));
-    await this.#halting.stand(open.filter(({ id, status }) => status === "paused" && this.#on.on(id).some(holds)));
+    const paused = open.filter(({ id, status }) => status === "paused" && this.#on.on(id).some(holds));
+    const stood = await this.#halting.stand(paused);
     await this.#lettingGo.round(open.filter(({ id }) => this.#on.on(id).some((one) => !holds(one))));
+    return stood;
   }
 }

@@ -6,6 +6,8 @@ import type { Brakes } from "../brakes.ts";
 
 /** How many ids one query takes. */
 const idsPerQuery = 1_000;
+/** More than this are asked for without naming them: engines find all that is open faster than so many by their ids. */
+const manyIds = 4_000;
 
 /** The brakes as seen from one engine, by the engine's own ids. */
 export class EngineBrakes {
@@ -55,9 +57,11 @@ export class EngineBrakes {
   /** Those of the ids that are open, as the engine shows them. */
   async open(ids: readonly string[]): Promise<Map<string, EngineWorkflow>> {
     const shown = new Map<string, EngineWorkflow>();
-    for (const chunk of chunks(ids)) {
-      const query = { anyOf: [{ ids: chunk }], children: false, paused: true };
-      for (const workflow of await this.engine.open(query, this.#stop)) shown.set(workflow.id, workflow);
+    const queries = ids.length > manyIds ? [{}] : chunks(ids).map((chunk) => ({ ids: chunk }));
+    const asked = new Set(ids);
+    for (const query of queries) {
+      const rows = await this.engine.open({ anyOf: [query], children: false, paused: true }, this.#stop);
+      for (const workflow of rows) if (asked.has(workflow.id)) shown.set(workflow.id, workflow);
     }
     return shown;
   }

@@ -1,11 +1,16 @@
 import type { EngineWorkflow, WorkflowQuery } from "../../engines/engine.ts";
-import type { Brake, Held, Hold } from "../../store/brake.ts";
+import type { Brake, Halt, Held, Hold } from "../../store/brake.ts";
 import { type Catching, catchAll } from "../catch.ts";
 import { drifted, haltedSteps, holds, standstill } from "../halt.ts";
 import { chunks, countOf, type EngineBrakes, idOf } from "./engine-brakes.ts";
 
-/** Ask an engine again to hold what it accepted to hold, ms: it may have restarted and forgotten. */
-const askAgainMs = 150;
+/**
+ * Ask an engine again to hold what it accepted to hold, ms: it may have restarted and forgotten. Where the asking itself took
+ * long, after a multiple of that: an engine that is asked for thousands all the time gets to nothing else.
+ */
+const askAgain = { leastMs: 150, factor: 3, mostMs: 2_000 } as const;
+/** So few that come to a stand are told of with their journals at once. */
+const fewReceipts = 100;
 /** Journals that are read for receipts in one round. */
 const receiptsPerRound = 500;
 
@@ -17,6 +22,10 @@ export class Halting {
   readonly #asked = new Map<string, number>();
   /** Since when each is shown as paused that has not been seen to stand. */
   readonly #paused = new Map<string, number>();
+  /** How long the last asking took, ms. */
+  #askMs = 0;
+  /** When the engine accepted, in ms since the epoch, of those whose hold does not say so yet. */
+  readonly #accepted = new Map<string, number>();
   /** Caught, but not written yet: the disk refused. Held all the same. */
   #unwritten: readonly Hold[] = [];
 
@@ -37,14 +46,13 @@ export class Halting {
     const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#isHeld(id)));
     for (const { id } of moving) this.#paused.delete(id);
     const moved = this.#moved(toHold);
-    const accepted = await this.#hold(toHold.map(({ id }) => id));
+    await this.#hold(toHold.map(({ id }) => id));
     // Holding comes first, what is to be told of it second: a disk that refuses must not let anything go.
     await this.#on.note(
       "brake.drift",
       moved.holds,
       `${countOf(moved.holds)} let go elsewhere (seen ${moved.phases}), halted again`,
     );
-    await this.#noteAccepted(accepted);
     return new Set(moving.filter(({ status }) => status === "pending").map(({ id }) => id));
   }
 
@@ -71,8 +79,8 @@ export class Halting {
     }
   }
 
-  /** Notes those that are shown as paused, for as long as it takes to stand, and were not seen to stand before. */
-  async stand(shown: readonly EngineWorkflow[]): Promise<void> {
+  /** Notes those that are shown as paused, for as long as it takes to stand, and were not seen to stand before; how many. */
+  async stand(shown: readonly EngineWorkflow[]): Promise<number> {
     const now = Date.now();
     const { settleMs } = this.#on.engine.capabilities;
     const stood: Hold[] = [];
@@ -84,15 +92,31 @@ export class Halting {
       this.#paused.set(id, since);
       if (now - since < settleMs) continue;
       this.#paused.delete(id);
-      for (const { hold } of unseen) stood.push({ ...hold, halt: standstill(hold.halt, now) });
+      for (const { hold } of unseen) {
+        stood.push({ ...hold, halt: standstill(this.#withAcceptance(id, hold.halt), now) });
+      }
     }
     // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
-    const told = stood.length > 0 && stood.length <= receiptsPerRound ? await this.#withSteps(stood) : stood;
+    const told = stood.length > 0 && stood.length <= fewReceipts ? await this.#withSteps(stood) : stood;
     const cutOff = told.filter(
       ({ halt: { steps } }) => steps?.hidesStep || steps?.inFlight.some((step) => step.outcome === "reruns"),
     ).length;
     const how = cutOff > 0 ? `, ${cutOff} with a step that was cut off or between two attempts and runs again` : "";
     await this.#on.note("brake.standstill", told, `${countOf(told)} seen paused${how}`);
+    return stood.length;
+  }
+
+  /** Notes what the engine accepted. After `stand`, which has noted it of what stands already: that spares the disk a write. */
+  async noteAccepted(): Promise<void> {
+    const accepted: Hold[] = [];
+    for (const id of this.#accepted.keys()) {
+      for (const held of this.#on.on(id)) {
+        const halt = this.#withAcceptance(id, held.hold.halt);
+        if (holds(held) && halt !== held.hold.halt) accepted.push({ ...held.hold, halt });
+      }
+    }
+    this.#accepted.clear();
+    await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
   }
 
   /** Reads the journals of what stands and has no receipt yet. */
@@ -113,6 +137,7 @@ export class Halting {
   rest(): void {
     this.#asked.clear();
     this.#paused.clear();
+    this.#accepted.clear();
   }
 
   #isHeld(id: string): boolean {
@@ -188,32 +213,27 @@ export class Halting {
     return { holds: moved, phases: [...phases].join(", ") };
   }
 
-  /** Asks for them; when each was accepted, in ms since the epoch. */
-  async #hold(ids: readonly string[]): Promise<Map<string, number>> {
+  /** Asks for them. */
+  async #hold(ids: readonly string[]): Promise<void> {
     const now = Date.now();
-    const due = ids.filter((id) => now - (this.#asked.get(id) ?? 0) >= askAgainMs);
-    const accepted = new Map<string, number>();
-    if (due.length === 0) return accepted;
+    const again = Math.min(askAgain.mostMs, Math.max(askAgain.leastMs, askAgain.factor * this.#askMs));
+    const due = ids.filter((id) => now - (this.#asked.get(id) ?? 0) >= again);
+    if (due.length === 0) return;
     for (const id of due) this.#asked.set(id, now);
     for (const [id, answer] of await this.#on.engine.hold(due)) {
-      if (answer.kind === "accepted") accepted.set(id, answer.time);
+      if (answer.kind === "accepted") this.#accepted.set(id, answer.time);
       // What was not accepted is asked for again in the next round.
       else this.#asked.delete(id);
       if (answer.kind === "refused") this.#on.refused("hold", id, answer.message);
     }
-    return accepted;
+    this.#askMs = Date.now() - now;
   }
 
-  async #noteAccepted(times: ReadonlyMap<string, number>): Promise<void> {
-    const accepted: Hold[] = [];
-    for (const [id, acceptTime] of times) {
-      for (const held of this.#on.on(id)) {
-        const { halt } = held.hold;
-        if (!holds(held) || halt.acceptTime !== undefined || acceptTime < halt.requestTime) continue;
-        accepted.push({ ...held.hold, halt: { ...halt, acceptTime } });
-      }
-    }
-    await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
+  /** With when the engine accepted it, where that is news. */
+  #withAcceptance(id: string, halt: Halt): Halt {
+    const acceptTime = this.#accepted.get(id);
+    const isNews = halt.acceptTime === undefined && acceptTime !== undefined && acceptTime >= halt.requestTime;
+    return isNews ? { ...halt, acceptTime } : halt;
   }
 
   /** The holds with what became of the steps, where the journal could be read. */
