@@ -8,7 +8,9 @@ import { holds as holding } from "./halt.ts";
 export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: ReadonlySet<string>): FleetReceipt {
   const stood = holds.filter((hold) => hold.halt.standstillTime !== undefined);
   // While it is engaged, what a stage of its release has let go stands no more.
-  const standing = stood.filter((hold) => !hold.ended && (brake.state !== "ENGAGED" || holding({ brake, hold })));
+  const standing = stood.filter(
+    (hold) => !hold.ended && (brake.state !== "ENGAGED" || (holding({ brake, hold }) && !hold.halt.settled)),
+  );
   const open = holds.filter((hold) => !hold.ended && hold.halt.standstillTime === undefined);
   const accepted = holds.flatMap(({ halt }) =>
     halt.acceptTime === undefined ? [] : [halt.acceptTime - halt.requestTime],

@@ -54,8 +54,10 @@ export async function startCrashServer(adminSocket: string): Promise<CrashServer
   let serving: Process | undefined;
   let loaded = load();
   let port = "0";
+  let stopped = false;
 
   const start = async () => {
+    if (stopped) throw new Error("the test is over");
     serving = loaded;
     loaded = load();
     await serving.line();
@@ -92,6 +94,7 @@ export async function startCrashServer(adminSocket: string): Promise<CrashServer
       };
     },
     async stop() {
+      stopped = true;
       await Promise.all([end(serving), end(loaded)]);
       rmSync(dir, { recursive: true, force: true });
     },

@@ -81,7 +81,10 @@ describe.each([false, true])("with a gate, virtual queues %s", (virtualQueues) =
     for (const id of fleet.slice(150, 250)) await engine.resolveAwakeable(id);
     for (const id of fleet.slice(250, 330)) await engine.resolveAwakeable(id);
     for (const id of [...fleet.slice(150), ...late]) await engine.untilStatus(id, "completed");
-    for (const id of late) expect(engine.steps.of(id).filter((one) => one.event === "end")).toHaveLength(3);
+    const ends = late.map((id) => engine.steps.of(id).filter((one) => one.event === "end").length);
+    // With virtual queues a step that had begun before the confirmation may be cut off, and runs again.
+    for (const count of ends) expect(count).toBeGreaterThanOrEqual(3);
+    if (!virtualQueues) expect(Math.max(...ends)).toBe(3);
   }, 120_000);
 
   test("what the gate paused while the server was away is held by its brake, and goes on after release", async () => {

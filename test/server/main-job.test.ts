@@ -238,8 +238,9 @@ describe.each(["grpc", "grpc-web", "connect", "rest"] as const)("by %s", (protoc
       previousStatus: Status.RUNNING,
       newStatus: Status.PAUSED,
       controlledBy: "bob",
-      haltReceipt: { stepsStartedAfterAccept: 0 },
     });
+    // Without a gate one step may start while the engine comes to its pause; whatever did is counted.
+    expect(paused.haltReceipt?.stepsStartedAfterAccept).toBeLessThanOrEqual(1);
     const since = Date.now();
     expect(await toldOf(server, callId)).toEqual(["INTENT", "OUTCOME OK"]);
     const changes = await until(Status.PAUSED);
@@ -263,7 +264,8 @@ describe.each(["grpc", "grpc-web", "connect", "rest"] as const)("by %s", (protoc
       engagedBrakes: before.engagedBrakes + 1,
       pausingWorkflows: 0,
     });
-    expect(health.components.map(({ name }) => name)).toEqual(["engine/restate", "reconciler/restate", "ledger"]);
+    const names = health.components.map(({ name }) => name);
+    expect(names.sort()).toEqual(["brakes", "engine/restate", "ledger", "reconciler/restate"]);
 
     const resumed = await ask(
       resumeWorkflow,
