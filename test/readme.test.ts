@@ -103,7 +103,8 @@ test("npm run demo ends with exit 0, every claim checked", async () => {
 /** The commands of each code block that are run here: with their comments taken off and their continued lines joined. */
 function codeBlocks(file: string): string[][] {
   const text = readFileSync(join(root, file), "utf8");
-  const blocks = [...text.matchAll(/^```(?:sh)?\n(.*?)^```$/gms)].map(([, block = ""]) => {
+  const shell = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter(([, language]) => !language || language === "sh");
+  const blocks = shell.map(([, , block = ""]) => {
     const commands: string[] = [];
     let open = "";
     for (const line of block.split("\n")) {
