@@ -103,7 +103,9 @@ test("npm run demo ends with exit 0, every claim checked", async () => {
 /** The commands of each code block that are run here: with their comments taken off and their continued lines joined. */
 function codeBlocks(file: string): string[][] {
   const text = readFileSync(join(root, file), "utf8");
-  const shell = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter(([, language]) => !language || language === "sh");
+  const shell = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter(
+    ([, language]) => language === "" || language === "sh",
+  );
   const blocks = shell.map(([, , block = ""]) => {
     const commands: string[] = [];
     let open = "";
