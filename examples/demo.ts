@@ -17,7 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 
 const root = join(import.meta.dirname, "..");
-const refundCount = 10;
+const refundCount = 20;
 const lookMs = 3_000;
 const run = promisify(execFile);
 
@@ -71,7 +71,6 @@ async function tour(): Promise<void> {
   claim((await fetch(`${url}/readyz`)).ok, `it is ready on ${url}`);
   const id = await startRefunds("demo");
   const workflow = `restate:${id}`;
-  await until("the agent to pay three refunds", async () => (await payments()).length >= 3);
   await show("list", "--limit", "5");
 
   chapter("Nobody gets in");
@@ -79,6 +78,7 @@ async function tour(): Promise<void> {
   claim(stranger.status === 401, "a pause without a token is refused (401), before its body is read");
 
   chapter("Brake: the refunds look wrong");
+  await until("the agent to pay three refunds", async () => (await payments()).length >= 3);
   const pause = await json<ControlAnswer>("pause", workflow, "--reason", "refunds look wrong", "--wait", "10s");
   const receipt = pause.haltReceipt;
   claim(

@@ -1,9 +1,10 @@
+import { spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { processIdentity } from "../../src/dev/pid-file.ts";
+import { processIdentity, writePidFile } from "../../src/dev/pid-file.ts";
 import { type Program, type Supervised, type SupervisedState, supervise } from "../../src/dev/supervisor.ts";
 import { createLog } from "../../src/log.ts";
 
@@ -96,13 +97,13 @@ test("a child that never gets ready is ended, and its last words are in the erro
 });
 
 test("a child that an earlier process left over is ended first", async () => {
-  const first = await supervise(program(deaf), log);
-  const { pid } = first.state();
   // What a kill -9 of that process would have left: the child, and the pid file.
+  const child = spawn(process.execPath, ["-e", deaf]);
+  await once(child.stdout, "data");
+  writePidFile(join(folder, "child.pid"), child.pid ?? 0);
   running = await supervise(program(endless), log);
-  expect(alive(pid)).toBe(false);
+  expect(alive(child.pid)).toBe(false);
   expect(JSON.parse(readFileSync(join(folder, "child.pid"), "utf8")).pid).toBe(running.state().pid);
-  await first.stop();
 });
 
 test("a process that only has the number of the one left over is let live", async () => {
