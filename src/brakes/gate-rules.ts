@@ -64,7 +64,13 @@ export class GateRules {
 
   /** The gates as an engine's reconciler needs them. */
   of(engine: string): GatesOfEngine {
+    const attached = () => this.#gates.attached(engine).length > 0;
+    let areUsed = false;
     return {
+      get areUsed() {
+        areUsed ||= attached();
+        return areUsed;
+      },
       lowered: async () => {
         await this.sync();
         await this.#gates.untilApplied(engine, this.#revision(engine), loweredMs);

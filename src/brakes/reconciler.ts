@@ -15,6 +15,8 @@ const pace = {
   round: 50,
   /** Between two looks at everything that stands, for what has ended meanwhile. */
   sweep: 5_000,
+  /** Between two rounds where nothing is held and no gate is known: a change of a brake cuts it short. */
+  idle: 60_000,
   /** The longest pause after failures in a row. */
   maxBackOff: 5_000,
 } as const;
@@ -92,7 +94,7 @@ export class Reconciler {
     while (!this.#stop.signal.aborted) {
       this.#wake = new AbortController();
       const { signal } = this.#wake;
-      let pauseMs: number = pace.sweep;
+      let pauseMs: number = this.#lettingGo.hasGates ? pace.sweep : pace.idle;
       const began = performance.now();
       try {
         const busy = await this.#round();

@@ -18,6 +18,8 @@ const toldMs = 10_000;
 export interface GatesOfEngine {
   /** Resolves once the attached gates hold by no rule that is over, or after a bounded time. */
   lowered(): Promise<void>;
+  /** True once a gate has been attached since the server started: what it told may be lost. */
+  readonly areUsed: boolean;
   /** Takes the ids of workflows that a gate paused and that may be nobody's to hold. */
   takeHeld(): readonly string[];
 }
@@ -35,6 +37,11 @@ export class LettingGo {
   constructor(on: EngineBrakes, gates: GatesOfEngine) {
     this.#on = on;
     this.#gates = gates;
+  }
+
+  /** True where a look now and then is needed though no brake is engaged. */
+  get hasGates(): boolean {
+    return this.#gates.areUsed;
   }
 
   /** True while gates have told of something that nobody has looked at to the end. */
@@ -89,7 +96,8 @@ export class LettingGo {
     const { engine, signal } = this.#on;
     const now = Date.now();
     for (const id of this.#gates.takeHeld()) this.#strays.set(id, now);
-    if (now - this.#sweepTime >= sweepMs) {
+    // Once at the start, for what an earlier server was told; later only where there are gates.
+    if (this.#sweepTime === 0 || (this.#gates.areUsed && now - this.#sweepTime >= sweepMs)) {
       const query = { anyOf: [{ statuses: ["paused" as const] }], children: false, paused: true };
       for (const { id } of await engine.open(query, signal)) if (this.#isNobodys(id)) this.#strays.set(id, now);
       this.#sweepTime = now;
