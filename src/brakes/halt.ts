@@ -42,6 +42,7 @@ export function haltedSteps(halt: Halt, seen: Observation): HaltedSteps {
         name: step.name,
         startTime: step.startTime.getTime(),
         outcome: step.endTime === undefined ? ("reruns" as const) : ("finished" as const),
+        failing: step.failing,
       })),
     startedAfterAccept: seen.steps.filter((step) => step.startTime.getTime() > since).length,
     hidesStep: seen.hidesStep,

@@ -169,7 +169,9 @@ export class Lifecycle {
       const ids = group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "");
       // One that was between two attempts when it was held was failing before.
       const before = new Set(
-        group.filter(({ halt }) => halt.steps?.inFlight.some(reruns)).map(({ workflowId }) => workflowId),
+        group
+          .filter(({ halt }) => halt.steps?.inFlight.some(({ failing }) => failing))
+          .map(({ workflowId }) => workflowId),
       );
       for (const { id, status, phase, endTime } of await this.#engines.named(engine).get(ids)) {
         // One that keeps failing without ending is as bad as one that has failed.
@@ -190,10 +192,6 @@ function isOutgrown(brake: Brake, count: number): boolean {
   return (
     brake.state === "ENGAGED" && brake.approval === undefined && brake.radius !== undefined && count > brake.radius
   );
-}
-
-function reruns(step: { readonly outcome: string }): boolean {
-  return step.outcome === "reruns";
 }
 
 /** Commands about one workflow exclude each other by its id, others by the brake's. */

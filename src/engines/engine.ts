@@ -117,6 +117,8 @@ export interface ObservedStep {
   /** Undefined where it has not ended: in flight, cut off, or between two attempts. */
   readonly endTime: Date | undefined;
   readonly succeeded: boolean;
+  /** True where an attempt at it has failed and it has not ended; told of what stands paused. */
+  readonly failing: boolean;
 }
 
 /**

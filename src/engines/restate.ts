@@ -167,7 +167,8 @@ export class RestateEngine implements Engine {
       const attempts = await this.#attempts(chunk, lane, signal);
       const paused = invocations.filter((row) => row.status === "paused").map((row) => row.id);
       const pauses = paused.length > 0 ? await this.#pauses(paused, lane, signal) : new Map<string, LatestPause>();
-      const moves = (await this.#cutsOff(signal)) ? await this.#lastMoves(paused, lane, signal) : undefined;
+      const cutsOff = await this.#cutsOff(signal);
+      const moves = cutsOff ? await this.#lastMoves(paused, lane, signal) : undefined;
       const metadata = await this.#metadata(signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
@@ -175,9 +176,14 @@ export class RestateEngine implements Engine {
         const steps = stepsOf(journals.get(row.id) ?? []);
         // Steps that a gate holds are in the journal, but unless an attempt at one has failed they never started.
         const started = pause?.byGate ? steps.filter((step) => step.endTime || pause.failed.has(step.index)) : steps;
+        // Where steps are seen through, one that has not ended is between two attempts; else only what the engine noted tells.
+        const told = started.map((step) => ({
+          ...step,
+          failing: pause !== undefined && step.endTime === undefined && (!cutsOff || pause.failed.has(step.index)),
+        }));
         const moved = moves?.get(row.id)?.getTime();
         const hidesStep = moved !== undefined && pause?.byGate === false && pause.time.getTime() - moved < unheardMs;
-        observations.set(row.id, { status, phase, steps: started, hidesStep });
+        observations.set(row.id, { status, phase, steps: told, hidesStep });
       }
     }
     return observations;

@@ -110,6 +110,8 @@ export interface HaltedSteps {
     readonly name: string;
     readonly startTime: number;
     readonly outcome: "finished" | "reruns";
+    /** True where an attempt at it had failed: it was between two attempts. */
+    readonly failing: boolean;
   }[];
   readonly startedAfterAccept: number;
   /** True where one more may have begun a moment before the halt, cut off before the engine heard of it: it runs again. */

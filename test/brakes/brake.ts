@@ -24,5 +24,6 @@ export function step(name: string, start: number, end?: number): ObservedStep {
     startTime: new Date(start),
     endTime: end === undefined ? undefined : new Date(end),
     succeeded: end !== undefined,
+    failing: false,
   };
 }

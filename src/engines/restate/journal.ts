@@ -51,6 +51,7 @@ export function stepsOf(rows: readonly JournalRow[]): ObservedStep[] {
         startTime: appended(row),
         endTime: end?.time,
         succeeded: end?.succeeded === true,
+        failing: false,
       };
     });
 }
