@@ -9,6 +9,8 @@ import { holds } from "./halt.ts";
 
 /** Between two looks at the clock, ms. */
 const tickMs = 100;
+/** How often, a tick apart, it is looked for failures before a stage counts as well. */
+const failureLooks = 5;
 /** A tick that fails is tried again after this, ms. */
 const backOffMs = 1_000;
 
@@ -134,7 +136,8 @@ export class Lifecycle {
 
   async #nextStage(brake: Brake, release: Release, staged: NonNullable<Release["staged"]>, now: number): Promise<void> {
     const all = this.#brakes.holdsOf(brake.brakeId);
-    const failed = await this.#failures(
+    const failed = await this.#mostFailures(
+      staged.maxFailures,
       all.filter((hold) => hold.order < release.letGo),
       release.time,
     );
@@ -160,6 +163,16 @@ export class Lifecycle {
         ? `all ${all.length} are let go, ${failed} failed`
         : `${letGo} of ${all.length} are let go, ${failed} failed so far`,
     );
+  }
+
+  /** The most of a few looks: one that keeps failing is at one moment between two attempts, and at the next within one. */
+  async #mostFailures(enough: number, letGo: readonly Hold[], since: number): Promise<number> {
+    let failed = 0;
+    for (let look = 0; look < failureLooks && failed <= enough; look++) {
+      if (look > 0) await delay(tickMs, undefined, { signal: this.#stop.signal });
+      failed = Math.max(failed, await this.#failures(letGo, since));
+    }
+    return failed;
   }
 
   /** How many of them have failed since the release, by what their engines show. */
