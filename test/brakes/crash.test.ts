@@ -141,8 +141,8 @@ class CrashLoop {
   }
 }
 
-async function startLoop() {
-  const engine = await startTestEngine();
+async function startLoop(virtualQueues: boolean) {
+  const engine = await startTestEngine({ virtualQueues });
   onTestFinished(() => engine.stop());
   const server = await startCrashServer(engine.adminSocket);
   onTestFinished(() => server.stop());
@@ -152,42 +152,57 @@ async function startLoop() {
   return { engine, server, alice, loop };
 }
 
-test("the server killed at 50 points: every acknowledged brake holds, none is half released, nothing is done twice or unseen", async () => {
-  const { loop, server, alice } = await startLoop();
-  let kills = 0;
-  const crash = async () => {
-    await server.kill();
-    kills++;
-    const serving = server.start();
-    // Now and then again, while it comes up.
-    if (loop.random.below(1) < 0.25) {
-      await delay(loop.random.below(150));
+test.each([
+  [50, "in the default mode", false],
+  [12, "with virtual queues", true],
+])(
+  "the server killed at %i points, %s: every acknowledged brake holds, none is half released, nothing is done twice or unseen",
+  async (points, _, virtualQueues) => {
+    const { loop, server, alice } = await startLoop(virtualQueues);
+    let kills = 0;
+    const crash = async () => {
       await server.kill();
       kills++;
-      await serving;
-      expect(await server.start()).toBe(true);
-    } else expect(await serving).toBe(true);
-  };
-  while (kills < 50) await loop.round(crash);
-  await loop.end(false);
-  const cutOff = loop.operator.calls.filter((call) => call.cutOff > 0).length;
-  const after = await cutOffAfterEffect(alice);
-  process.stdout.write(`${kills} kills, ${cutOff} calls cut off, ${after} of them after their effect\n`);
-  expect(after).toBeGreaterThan(0);
-}, 400_000);
-
-test("the engine killed at 6 points, now and then together with the server: the same, and every step runs to its end", async () => {
-  const { loop, engine, server } = await startLoop();
-  for (let kills = 0; kills < 6; kills++) {
-    await loop.round(async () => {
-      const both = loop.random.below(1) < 0.3;
-      const back = engine.crashEngine();
-      if (both) {
+      const serving = server.start();
+      // Now and then again, while it comes up.
+      if (loop.random.below(1) < 0.25) {
+        await delay(loop.random.below(150));
         await server.kill();
+        kills++;
+        await serving;
         expect(await server.start()).toBe(true);
-      }
-      await back;
-    });
-  }
-  await loop.end(true);
-}, 200_000);
+      } else expect(await serving).toBe(true);
+    };
+    while (kills < points) await loop.round(crash);
+    // With virtual queues each brake cuts steps off, and they run again.
+    await loop.end(virtualQueues);
+    const cutOff = loop.operator.calls.filter((call) => call.cutOff > 0).length;
+    const after = await cutOffAfterEffect(alice);
+    process.stdout.write(`${kills} kills, ${cutOff} calls cut off, ${after} of them after their effect\n`);
+    expect(after).toBeGreaterThan(0);
+  },
+  400_000,
+);
+
+test.each([
+  ["in the default mode", false],
+  ["with virtual queues", true],
+])(
+  "the engine killed at 6 points, now and then together with the server, %s: the same, and every step runs to its end",
+  async (_, virtualQueues) => {
+    const { loop, engine, server } = await startLoop(virtualQueues);
+    for (let kills = 0; kills < 6; kills++) {
+      await loop.round(async () => {
+        const both = loop.random.below(1) < 0.3;
+        const back = engine.crashEngine();
+        if (both) {
+          await server.kill();
+          expect(await server.start()).toBe(true);
+        }
+        await back;
+      });
+    }
+    await loop.end(true);
+  },
+  200_000,
+);
