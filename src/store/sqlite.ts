@@ -9,7 +9,8 @@ import type { Answer, Change, EntryQuery, Store } from "./store.ts";
 
 /** Changes that may wait for one disk write. More than this waiting means that the disk does not keep up. */
 const maxWaiting = 4096;
-const maxEntriesPerQuery = 1000;
+/** A page of 1000, and one more to tell whether there is another. */
+const maxEntriesPerQuery = 1001;
 const maxHoldsPerWorkflow = 1000;
 const maxBrakesPerQuery = 1000;
 /** Answers are promised for 24 h. */
