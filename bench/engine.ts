@@ -52,7 +52,9 @@ export async function startBenchEngine(workflows: number): Promise<BenchEngine> 
   });
   const { adminSocket, ingressSocket } = engine;
   const admin = async (method: "POST" | "PATCH", path: string, body?: unknown): Promise<string> => {
-    const answer = await unixRequest(adminSocket, method, path, { body, signal: AbortSignal.timeout(patience.call) });
+    const send = () => unixRequest(adminSocket, method, path, { body, signal: AbortSignal.timeout(patience.call) });
+    // A connection that is kept may be reset when it is used again; all that is asked here may be asked twice.
+    const answer = await send().catch((error) => (error.code === "ECONNRESET" ? send() : Promise.reject(error)));
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.body.slice(0, 500)}`);
     return answer.body;
   };
