@@ -25,6 +25,7 @@ import { createPort } from "./http/port.ts";
 import type { IssuerConfig } from "./identity/issuer.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
+import { authenticator } from "./interceptors/authenticate.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
 import { createLedger } from "./ledger/ledger.ts";
@@ -151,7 +152,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
     ended: (call, code) => metrics.ended(call, code),
   });
-  const recordRefusal = auditRefusal(ledger);
+  const recordRefusal = auditRefusal(ledger, services);
   const port = await createPort({
     host: options.host,
     port: options.port,
@@ -178,6 +179,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
+    authenticate: authenticator(verify),
     ready: () => {
       const faults = reconcilers.flatMap(({ state }) =>
         state.fault ? [`${state.engine}: ${state.fault.message}`] : [],

@@ -2,6 +2,7 @@ import type { AddressInfo } from "node:net";
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import type { Authenticate } from "../interceptors/authenticate.ts";
 import type { Call } from "../interceptors/context.ts";
 import { toConnectError } from "../interceptors/errors.ts";
 import type { Logger } from "../log.ts";
@@ -27,6 +28,11 @@ export interface PortOptions {
   readonly routes: (router: ConnectRouter) => void;
   /** The chain, outermost first. Runs for every RPC on every protocol, reflection too; not for grpc.health.v1. */
   readonly interceptors: Interceptor[];
+  /**
+   * Verifies the token of a request's headers. Nothing of the body of a caller who is refused here is read. Has to be the one
+   * that the chain asks too.
+   */
+  readonly authenticate: Authenticate;
   /** Whether calls can be served now, or else why not: for /readyz and grpc.health.v1. Must be cheap. */
   readonly ready: () => true | readonly string[];
   /**
@@ -101,7 +107,9 @@ export async function createPort(options: PortOptions): Promise<Port> {
     const allow = req.method === "OPTIONS" ? rest.allow(path) : [];
     if (allow.length > 0) return { status: 204, headers: new Headers({ allow: allow.join(", ") }) };
     try {
+      if (!rpcs.has(path)) rest.name(exchange);
       checkToken(req.rawHeaders);
+      await options.authenticate(call, exchange.header);
       if (req.headers.expect !== undefined) res.writeContinue();
       if (rpcs.has(path)) return await rpcs.serve(exchange);
       if (exchange.form !== "rest") throw unknownMethod(path);

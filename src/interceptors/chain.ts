@@ -7,7 +7,7 @@ import type { Policy } from "../policy/policy.ts";
 import type { Roles } from "../policy/roles.ts";
 import { auditIntentLink } from "./audit-intent.ts";
 import { auditOutcomeLink } from "./audit-outcome.ts";
-import { authenticateLink } from "./authenticate.ts";
+import { authenticateLink, authenticator } from "./authenticate.ts";
 import { authorizeLink } from "./authorize.ts";
 import { errorLink } from "./errors.ts";
 import { assertGoverned } from "./governance.ts";
@@ -49,7 +49,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
     { name: "errors", interceptor: errorLink(deps.log) },
     { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.log) },
-    { name: "authenticate", interceptor: authenticateLink(deps.verify) },
+    { name: "authenticate", interceptor: authenticateLink(authenticator(deps.verify)) },
     { name: "authorize", interceptor: authorizeLink(deps.roles) },
     { name: "validate", interceptor: validateLink(deps.services) },
     { name: "target", interceptor: targetLink(deps.resolveTarget) },

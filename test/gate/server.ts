@@ -15,6 +15,7 @@ import { createPort } from "../../src/http/port.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
+import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createLog } from "../../src/log.ts";
@@ -47,11 +48,12 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   const issuer = await openDevIssuer(dir);
   const reached: string[] = [];
   const others = [MissionControl, AuditLog, Brakes];
+  const verify = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) });
   const chain = createChain({
     services: [Gate, ...others, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
-    verify: await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) }),
+    verify,
     roles: defaultRoles,
     policy: await openCedar(join(import.meta.dirname, "../../policies"), log),
     resolveTarget: async () => {
@@ -71,6 +73,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
         for (const service of others) router.service(service, noting(service) as never);
       },
       interceptors: chain.map(({ interceptor }) => interceptor),
+      authenticate: authenticator(verify),
       ready: () => true,
       onRefused: auditRefusal(ledger),
       log,

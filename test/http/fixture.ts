@@ -11,12 +11,23 @@ import {
 import { Workflow_Status, WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { MissionControlError } from "../../src/errors.ts";
 import { createPort, type Port, type PortOptions } from "../../src/http/port.ts";
+import type { Principal } from "../../src/identity/principal.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
 import { errorLink } from "../../src/interceptors/errors.ts";
 
 /** A token that the guard lets pass. Nobody here verifies it. */
 export const token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
 export const bearer = { authorization: `Bearer ${token}` };
+
+/** Whoever calls: nobody here looks. */
+const nobody: Principal = {
+  issuer: "",
+  subject: "nobody",
+  roles: [],
+  tokenId: "",
+  expireTime: Number.MAX_SAFE_INTEGER,
+  authenticationMethod: "jwt",
+};
 
 /** A workflow that is never there. */
 export const missing = "restate:inv_missing";
@@ -132,6 +143,7 @@ export async function startPort(options: FixtureOptions = {}): Promise<Fixture> 
     port: 0,
     routes: (router: ConnectRouter) => router.service(MissionControl, missionControl).service(AuditLog, auditLog),
     interceptors: [errorLink(log), recorded],
+    authenticate: async () => nobody,
     ready: () => true,
     onRefused: async (call, error) => {
       refused.push({ call, error });

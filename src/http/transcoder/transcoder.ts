@@ -17,6 +17,8 @@ import { bindingsOf, type Match, RouteTable } from "./routes.ts";
 export interface Transcoder {
   /** The methods that a path knows; empty: there is no such path. */
   allow(path: string): string[];
+  /** Puts the name of the RPC that a request is for into its call, where there is one. */
+  name(exchange: Exchange): void;
   /** The answer to a request. Throws what is wrong with it, and what the chain throws. */
   serve(exchange: Exchange): Promise<Answer>;
 }
@@ -54,11 +56,14 @@ export function createTranscoder(options: {
 
   return {
     allow: (path) => table.allow(path),
+    name({ call, req, path }) {
+      const match = table.match(req.method ?? "", path);
+      if (match !== undefined) call.method = rpcPath(match.binding.method).slice(1);
+    },
     async serve(exchange) {
       const match = matchOf(exchange, table);
       const spec = specs.get(match.binding.method);
       if (spec === undefined) throw new Error(`no implementation of ${match.binding.method}`);
-      exchange.call.method = rpcPath(spec.method).slice(1);
       const context = contextOf(exchange, spec);
       try {
         const message = await messageOf(exchange, match, limits);
