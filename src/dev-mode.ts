@@ -1,17 +1,19 @@
-import { readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import type { DevConfig } from "./config.ts";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { type DevConfig, embeddedEngineName } from "./config/dev-config.ts";
 import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
 import { sampleCanary } from "./dev/canary.ts";
-import { type DataDirLock, lockDataDir } from "./dev/data-dir-lock.ts";
 import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-restate.ts";
 import { writeGateToken } from "./dev/gate-token.ts";
 import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
-import { StartupError } from "./dev/startup-error.ts";
 import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
-import { RestateEngine } from "./engines/restate.ts";
-import { openDevIssuer } from "./identity/dev-issuer.ts";
+import { type OpenEngine, openEngine } from "./engines/open.ts";
+import { devKeyPath, openDevIssuer } from "./identity/dev-issuer.ts";
 import { createLog } from "./log.ts";
+import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
+import { cannotListen, urlOf } from "./process/listening.ts";
+import { packageRoot, packageVersion } from "./process/package.ts";
+import { StartupError } from "./process/startup-error.ts";
 import { type Server, startServer } from "./server.ts";
 import type { Component, ComponentReport } from "./services/health.ts";
 
@@ -31,23 +33,25 @@ export async function startDevMode(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<{ close(): Promise<void> }> {
+  const { file } = config;
   const dataDir = resolve(config.dataDir);
   let lock: DataDirLock | undefined;
   let logFile: RotatingLog | undefined;
   let restate: EmbeddedRestate | undefined;
-  let engine: RestateEngine | undefined;
+  const engines: OpenEngine[] = [];
   let server: Server | undefined;
   let agents: Supervised | undefined;
   const close = async () => {
     await server?.close();
     await agents?.stop();
-    engine?.close();
+    for (const engine of engines) engine.close();
     await restate?.stop();
     logFile?.close();
     lock?.release();
   };
   try {
     lock = lockDataDir(dataDir);
+    refuseProductionData(dataDir);
     logFile = openRotatingLog(join(dataDir, "logs", "mission-control.log"), maxLogBytes);
     const log = createLog(config.logLevel, logFile);
     say("Starting the embedded Restate engine …");
@@ -58,29 +62,35 @@ export async function startDevMode(
     const components = [supervised("engine process", () => started.state())];
     if (config.agents) components.push(supervised("sample agents", () => agents?.state()));
     const issuer = await openDevIssuer(dataDir);
-    engine = new RestateEngine("restate", { socketPath: started.adminSocket });
-    const root = packageRoot();
+    const embedded = {
+      name: embeddedEngineName,
+      kind: "restate",
+      address: { socketPath: started.adminSocket },
+    } as const;
+    for (const one of [embedded, ...(file.engines ?? [])]) engines.push(openEngine(one));
     server = await startServer({
       host: config.host,
       port: config.port,
       databasePath: join(dataDir, "mission-control.db"),
-      policiesDir: join(root, "policies"),
-      engines: [engine],
-      issuers: [issuer.config],
+      policiesDir: file.policy?.dir ?? join(packageRoot(), "policies"),
+      engines,
+      issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
+      roles: file.roles,
+      ...file.brakes,
       components,
-      version: versionOf(root),
+      version: packageVersion(),
       devMode: true,
       log,
-      canaries: config.agents ? [sampleCanary(engine.name, started.ingressSocket)] : [],
+      canaries: config.agents ? [sampleCanary(embeddedEngineName, started.ingressSocket)] : [],
       ...(config.drillEveryMs !== undefined && { drillEveryMs: config.drillEveryMs }),
-    }).catch((error: NodeJS.ErrnoException) => {
-      throw (error.syscall === "listen" && cannotListen(error, config)) || error;
+    }).catch((error: unknown) => {
+      throw cannotListen(error, config, { host: "--host", port: "--port" }) ?? error;
     });
     signal.throwIfAborted();
     if (config.agents) {
       say("Starting the sample agents …");
       const { adminSocket, ingressSocket } = started;
-      const gate = { url: urlOf(server), tokenFile: await writeGateToken(issuer, dataDir) };
+      const gate = { url: urlOf(server, "http"), tokenFile: await writeGateToken(issuer, dataDir) };
       agents = await startAgents({ dataDir, port: config.agentsPort, adminSocket, ingressSocket, gate, log });
       signal.throwIfAborted();
     }
@@ -92,20 +102,13 @@ export async function startDevMode(
   }
 }
 
-function cannotListen({ code }: NodeJS.ErrnoException, { host, port }: DevConfig): StartupError | undefined {
-  switch (code) {
-    case "EADDRINUSE":
-      return new StartupError(
-        `Port ${port} on ${host} is in use. Stop what listens there (\`lsof -i :${port}\` shows it), or start with another one ` +
-          "(--port).",
-      );
-    case "EACCES":
-      return new StartupError(`Port ${port} on ${host} is not yours to listen on. Start with one above 1023 (--port).`);
-    case "EADDRNOTAVAIL":
-      return new StartupError(`This machine has no address ${host}. Start with another one (--host 127.0.0.1).`);
-    default:
-      return undefined;
-  }
+/** With dev keys, whoever reads a file could release production's brakes. */
+function refuseProductionData(dataDir: string): void {
+  if (!existsSync(join(dataDir, "mission-control.db")) || existsSync(join(dataDir, devKeyPath[0]))) return;
+  throw new StartupError(
+    `The data directory ${dataDir} is one of production: there is a ledger in it, and it never had dev keys. Start dev mode with ` +
+      "another directory (--data-dir).",
+  );
 }
 
 /** `state`: undefined before it is started. */
@@ -120,12 +123,8 @@ function supervised(name: string, state: () => SupervisedState | undefined): Com
   };
 }
 
-function urlOf({ address, port }: Server): string {
-  return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
-}
-
 function banner(server: Server, dataDir: string, config: DevConfig): string[] {
-  const url = urlOf(server);
+  const url = urlOf(server, "http");
   const at = url === "http://127.0.0.1:8030" ? "" : ` --server ${url}`;
   const dir = config.dataDir === ".mission-control" ? "" : ` --data-dir ${dataDir}`;
   return [
@@ -147,14 +146,4 @@ function banner(server: Server, dataDir: string, config: DevConfig): string[] {
     "  Ctrl-C stops it; what is braked stays braked, and the next start goes on from here.",
     "",
   ];
-}
-
-/** Where package.json is: above src/ in a clone, above dist/src/ in the published package. */
-function packageRoot(): string {
-  const here = import.meta.dirname;
-  return here.endsWith(join("dist", "src")) ? dirname(dirname(here)) : dirname(here);
-}
-
-function versionOf(root: string): string {
-  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
 }

@@ -1,19 +1,43 @@
-import { ConfigError, readDevConfig, usage } from "./config.ts";
-import { StartupError } from "./dev/startup-error.ts";
+import { ConfigError } from "./config/config-error.ts";
+import { devUsage, readDevConfig } from "./config/dev-config.ts";
+import { readServeConfig, serveUsage } from "./config/serve-config.ts";
 import { startDevMode } from "./dev-mode.ts";
+import { StartupError } from "./process/startup-error.ts";
+import { checkServeMode, startServeMode } from "./serve-mode.ts";
+
+/** What runs until it is asked to stop. */
+interface Running {
+  close(): Promise<void>;
+}
+
+const usage = `Usage: mission-control dev|serve [options]
+
+  dev      with an embedded engine, sample agents and dev keys, on loopback: to try it out
+  serve    for production, with a configuration file
+
+mission-control dev --help and mission-control serve --help tell the options.
+`;
 
 /** Exit codes: 0 stopped as asked, 1 could not start or stop, 2 wrong usage. */
 const [command, ...args] = process.argv.slice(2);
+const helps = args.includes("--help");
 
-if (command === undefined || command === "help" || command === "--help" || args.includes("--help")) {
-  process.stdout.write(usage);
-} else if (command !== "dev") {
-  fail(2, `there is no command "${command}"\n\n${usage}`);
-} else {
-  await dev();
+if (command === undefined || command === "help" || command === "--help") process.stdout.write(usage);
+else if (command === "dev" && helps) process.stdout.write(devUsage);
+else if (command === "dev") await run((signal) => startDevMode(readDevConfig(args, process.env), say, signal));
+else if (command === "serve" && helps) process.stdout.write(serveUsage);
+else if (command === "serve") await run(serve);
+else fail(2, `there is no command "${command}"\n\n${usage}`);
+
+async function serve(signal: AbortSignal): Promise<Running> {
+  const config = readServeConfig(args, process.env);
+  if (!config.check) return startServeMode(config, say, signal);
+  await checkServeMode(config);
+  say("The configuration can be served.");
+  process.exit(0);
 }
 
-async function dev(): Promise<void> {
+async function run(start: (signal: AbortSignal) => Promise<Running>): Promise<void> {
   // Asked to stop: once, in order; a second signal ends at once, whatever is under way. One Ctrl-C in `npm start` arrives
   // twice, from the terminal and from npm: what comes within half a second is the same one.
   const stopping = new AbortController();
@@ -30,7 +54,7 @@ async function dev(): Promise<void> {
   // A terminal that was closed takes no more lines: what has to stop in order does so unseen.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   try {
-    const running = await startDevMode(readDevConfig(args, process.env), say, stopping.signal);
+    const running = await start(stopping.signal);
     if (!stopping.signal.aborted) {
       await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
     }

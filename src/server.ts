@@ -31,7 +31,7 @@ import { codeName } from "./interceptors/errors.ts";
 import { createLedger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { openCedar } from "./policy/cedar.ts";
-import { defaultRoles } from "./policy/roles.ts";
+import { defaultRoles, type Roles } from "./policy/roles.ts";
 import { auditLogService } from "./services/audit-log.ts";
 import { brakesService } from "./services/brakes.ts";
 import { ControlService } from "./services/control.ts";
@@ -64,9 +64,13 @@ export interface ServerOptions {
   readonly devMode: boolean;
   readonly log: Logger;
   /** The most workflows that each role may brake without a second person; by default `defaultBlastRadius`. */
-  readonly blastRadius?: BlastRadius;
+  readonly blastRadius?: BlastRadius | undefined;
   /** The longest that a brake may hold, ms; by default until somebody releases it. */
-  readonly longestBrakeMs?: number;
+  readonly longestBrakeMs?: number | undefined;
+  /** Roles and what they may do; by default `defaultRoles`. */
+  readonly roles?: Roles | undefined;
+  /** Why the port does without TLS, for the ledger; undefined where it does not, or in dev mode. */
+  readonly plaintextBecause?: string | undefined;
   /** What drills brake; without any, there are none. */
   readonly canaries?: readonly Canary[];
   /** Drill by itself after so much time, again and again, ms (at least a minute); by default only when asked. */
@@ -83,12 +87,12 @@ export interface Server {
 
 /** The composition root: settles what a crash left open, makes the brakes true, then takes calls. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { log, canaries = [], drillEveryMs } = options;
+  const { log, canaries = [], drillEveryMs, roles = defaultRoles, plaintextBecause } = options;
   if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
   const policy = await openCedar(options.policiesDir, log);
-  const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(defaultRoles) });
+  const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(roles) });
   const engines = new EngineRegistry(options.engines);
   const engineNames = options.engines.map((engine) => engine.name);
   const store = openSqlite(options.databasePath);
@@ -97,7 +101,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await ledger.append({
     phase: Phase.SYSTEM,
     action: "server.started",
-    message: `version ${options.version}${options.devMode ? ", dev mode" : ""}; ${settled} open intents settled`,
+    message:
+      `version ${options.version}${options.devMode ? ", dev mode" : ""}; ${settled} open intents settled` +
+      (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`),
   });
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
@@ -147,7 +153,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     ledger,
     verify,
-    roles: defaultRoles,
+    roles,
     policy,
     resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
     ended: (call, code) => metrics.ended(call, code),
@@ -172,7 +178,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           store,
           idempotency,
           policy,
-          roles: defaultRoles,
+          roles,
         }),
       );
       router.service(AuditLog, auditLogService(store));

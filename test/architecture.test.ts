@@ -5,8 +5,9 @@ import { expect, test } from "vitest";
 /** The house, from the roof down: a room may import from its own floor's room and from what is below. */
 const floors = [
   ["main"],
-  ["dev-mode"],
+  ["dev-mode", "serve-mode"],
   ["server", "dev", "config"],
+  ["process"],
   ["http"],
   ["services"],
   ["interceptors"],

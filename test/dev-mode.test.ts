@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { processIdentity } from "../src/dev/pid-file.ts";
 import { createDevDirectory, type DevDirectory, type Spawned, until } from "./fixture/dev-process.ts";
 import { freePort } from "./fixture/free-port.ts";
+import { createTestIssuer } from "./fixture/issuer.ts";
 
 interface Control {
   readonly newStatus: string;
@@ -305,5 +306,22 @@ describe("what stands in the way of a start is told, with what to do about it", 
     const { code, stderr, stdout } = await directory.spawn(...flags).ended;
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(message);
+  });
+});
+
+test("with a configuration file: its issuer's tokens are taken too, and its limits hold", async () => {
+  directory = await createDevDirectory();
+  const issuer = await createTestIssuer(directory.dataDir);
+  const config = join(directory.dataDir, "dev.yaml");
+  const { issuer: name, audience, jwksFile } = issuer;
+  const identity = { issuers: [{ issuer: name, audience, jwks_file: jwksFile }] };
+  writeFileSync(config, JSON.stringify({ identity, brakes: { longest: "1h" } }));
+  await directory.start("--config", config, "--no-agents");
+  const token = await issuer.token({ subject: "olga", roles: ["viewer"] });
+  const answer = await fetch(`${directory.url}/v1/workflows`, { headers: { authorization: `Bearer ${token}` } });
+  expect(answer.status).toBe(200);
+  const brake = { reason: "test", selector: { types: ["Inbox"] }, expiresIn: "7200s" };
+  expect((await directory.rest("/v1/brakes", brake)).body).toMatchObject({
+    details: [{ reason: "EXPIRY_TOO_LONG" }, {}],
   });
 });

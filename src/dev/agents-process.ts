@@ -1,10 +1,10 @@
 import { extname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../log.ts";
+import { StartupError } from "../process/startup-error.ts";
 import { endLeftover } from "./pid-file.ts";
 import { registerDeployment } from "./register-deployment.ts";
 import { openRotatingLog } from "./rotating-log.ts";
-import { StartupError } from "./startup-error.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 
 /** Above the longest step: from SIGTERM on, the agents finish what is in flight. */

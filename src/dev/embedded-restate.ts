@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../log.ts";
+import { StartupError } from "../process/startup-error.ts";
 import { engineBinary } from "./engine-binary.ts";
 import { forwardEngineLog } from "./engine-log.ts";
 import { openRotatingLog } from "./rotating-log.ts";
-import { StartupError } from "./startup-error.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 import { unixRequest } from "./unix-http.ts";
 

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { StartupError } from "./startup-error.ts";
+import { StartupError } from "../process/startup-error.ts";
 
 const supported = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartupError } from "./startup-error.ts";
+import { StartupError } from "../process/startup-error.ts";
 
 /**
  * Who a process is, so that a reused process id is never taken for the process that had it before: its start time and its

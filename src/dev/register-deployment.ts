@@ -1,4 +1,4 @@
-import { StartupError } from "./startup-error.ts";
+import { StartupError } from "../process/startup-error.ts";
 import { unixRequest } from "./unix-http.ts";
 
 /**

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../log.ts";
+import { StartupError } from "../process/startup-error.ts";
 import { eachLine } from "./lines.ts";
 import { endLeftover, removePidFile, writePidFile } from "./pid-file.ts";
-import { StartupError } from "./startup-error.ts";
 
 /** A program to keep running. */
 export interface Program {

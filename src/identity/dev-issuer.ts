@@ -12,6 +12,12 @@ export const devAudience = "mission-control";
 export const devKeyPath = ["dev-issuer", "private.jwk.json"] as const;
 
 const algorithm = "ES256";
+const keyIdPrefix = "mission-control-dev:";
+
+/** True for the key ids that this issuer gives its keys: production refuses them, whatever issuer's they are said to be. */
+export function isDevKeyId(kid: unknown): boolean {
+  return typeof kid === "string" && kid.startsWith(keyIdPrefix);
+}
 
 /** Whom a development token is for, and how long it is good. */
 export interface DevToken {
@@ -84,7 +90,7 @@ async function readKey(path: string): Promise<JWK | undefined> {
 async function makeKey(path: string): Promise<JWK> {
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true });
   const jwk = await exportJWK(privateKey);
-  const named = { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: algorithm, use: "sig" };
+  const named = { ...jwk, kid: `${keyIdPrefix}${await calculateJwkThumbprint(jwk)}`, alg: algorithm, use: "sig" };
   await mkdir(join(path, ".."), { recursive: true, mode: 0o700 });
   const draft = `${path}.${randomUUID()}`;
   const file = await open(draft, "wx", 0o600);

@@ -1,8 +1,12 @@
 import { Agent, request } from "node:http";
+import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { MissionControlError } from "../../errors.ts";
 
 /** Where a Restate server's admin API listens. It has no authentication of its own: a unix socket or loopback. */
-export type AdminAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+export type AdminAddress =
+  | { readonly socketPath: string }
+  /** `secure`: by TLS, with the authorities that Node trusts. */
+  | { readonly host: string; readonly port: number; readonly secure?: boolean };
 
 /** What is sent at the same time, waited for, and read at the most. Two runaway queries starve the engine. */
 const limits = { sockets: 32, queries: 4, waiting: 256, requestMs: 10_000, responseBytes: 128 * 1024 * 1024 } as const;
@@ -14,12 +18,15 @@ export type Lane = "brake" | "read";
 export class AdminApi {
   readonly #engine: string;
   readonly #address: AdminAddress;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: limits.sockets });
+  readonly #secure: boolean;
+  readonly #agent: Agent;
   readonly #slots = { brake: new Slots(), read: new Slots() };
 
   constructor(engine: string, address: AdminAddress) {
     this.#engine = engine;
     this.#address = address;
+    this.#secure = "secure" in address && address.secure === true;
+    this.#agent = new (this.#secure ? SecureAgent : Agent)({ keepAlive: true, maxSockets: limits.sockets });
   }
 
   /** Runs one SQL query; rows as the engine gives them. The text must be made of constants and quoted values only. */
@@ -106,7 +113,7 @@ export class AdminApi {
         );
       };
       const timeout = AbortSignal.timeout(limits.requestMs);
-      const req = request({
+      const req = (this.#secure ? secureRequest : request)({
         ...this.#address,
         method,
         path,

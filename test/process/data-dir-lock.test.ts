@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { lockDataDir } from "../../src/dev/data-dir-lock.ts";
-import { StartupError } from "../../src/dev/startup-error.ts";
+import { lockDataDir } from "../../src/process/data-dir-lock.ts";
+import { StartupError } from "../../src/process/startup-error.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -23,7 +23,7 @@ test("a second lock on the same directory names the directory and what to do", (
 });
 
 test("the system releases the lock of a process that is killed", async () => {
-  const module = join(import.meta.dirname, "../../src/dev/data-dir-lock.ts");
+  const module = join(import.meta.dirname, "../../src/process/data-dir-lock.ts");
   const script = `const { lockDataDir } = await import(${JSON.stringify(module)});
     globalThis.lock = lockDataDir(${JSON.stringify(folder)}); console.log("locked"); setInterval(() => {}, 1000);`;
   const holder = spawn(process.execPath, ["--input-type=module", "-e", script], {

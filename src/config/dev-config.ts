@@ -1,4 +1,8 @@
 import { parseArgs } from "node:util";
+import { ConfigError } from "./config-error.ts";
+import type { ConfigDocument } from "./document.ts";
+import { readConfigFile } from "./file.ts";
+import { logLevels } from "./sections/log-level.ts";
 
 /** What dev mode can be told; everything has a default. */
 export interface DevConfig {
@@ -17,18 +21,17 @@ export interface DevConfig {
   readonly drillEveryMs: number | undefined;
   /** On stderr; the log file has everything from info up. */
   readonly logLevel: string;
+  /** What the configuration file says, an empty one where there is none; the values above have it in them already. */
+  readonly file: ConfigDocument;
 }
 
-/** A command line or environment that cannot be used; the message lists every fault. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-}
-
-export const usage = `Usage: mission-control dev [options]
+export const devUsage = `Usage: mission-control dev [options]
 
 Starts Mission Control in dev mode: an embedded Restate engine, sample agents, a dev issuer of tokens. Loopback only.
 
-Options (each also as an environment variable)
+Options (each also as an environment variable; both win over the configuration file)
+  --config <file>     a configuration file as "serve" takes it, everything in it optional; the embedded engine and the dev
+                      issuer are added to what it names (MC_CONFIG)
   --port <n>          the port to serve on (MC_PORT, default 8030; 0: any free one)
   --host <address>    the loopback address to bind (MC_HOST, default 127.0.0.1)
   --data-dir <dir>    where everything is kept (MC_DATA_DIR, default .mission-control)
@@ -42,10 +45,12 @@ Options (each also as an environment variable)
   --help              show this
 `;
 
-const loopback = ["127.0.0.1", "::1", "localhost"];
-const levels = ["debug", "info", "warn", "error"];
+/** What dev mode calls the engine that it brings. */
+export const embeddedEngineName = "restate";
 
-/** Reads the arguments behind "dev", then the environment, then the defaults. Throws ConfigError with all faults at once. */
+const loopback = ["127.0.0.1", "::1", "localhost"];
+
+/** Reads the arguments behind "dev", then the environment, then the configuration file, then the defaults. Throws ConfigError with all faults at once. */
 export function readDevConfig(args: readonly string[], env: Readonly<Record<string, string | undefined>>): DevConfig {
   const flags = parseFlags(args);
   const faults: string[] = [];
@@ -78,25 +83,31 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     }
     return minutes * 60_000;
   };
+  const fileName = text("config", "MC_CONFIG", "");
+  const file = fileName === "" ? {} : readConfigFile(fileName);
   const config: DevConfig = {
-    host: text("host", "MC_HOST", "127.0.0.1"),
-    port: port("port", "MC_PORT", 8030),
-    dataDir: text("data-dir", "MC_DATA_DIR", ".mission-control"),
+    host: text("host", "MC_HOST", file.listen?.host ?? "127.0.0.1"),
+    port: port("port", "MC_PORT", file.listen?.port ?? 8030),
+    dataDir: text("data-dir", "MC_DATA_DIR", file.data_dir ?? ".mission-control"),
     agentsPort: port("agents-port", "MC_AGENTS_PORT", 8031),
     agents: truth("agents", "MC_AGENTS", true),
     virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
     drillEveryMs: period("drill-every", "MC_DRILL_EVERY"),
-    logLevel: text("log-level", "MC_LOG_LEVEL", "error"),
+    logLevel: text("log-level", "MC_LOG_LEVEL", file.log_level ?? "error"),
+    file,
   };
   if (!loopback.includes(config.host)) {
     faults.push(
-      `--host (MC_HOST) is "${config.host}": dev mode has dev keys, so it binds loopback only (${loopback.join(", ")})`,
+      `--host (MC_HOST, listen.host) is "${config.host}": dev mode has dev keys, so it binds loopback only (${loopback.join(", ")})`,
     );
   }
-  if (!levels.includes(config.logLevel)) {
-    faults.push(`--log-level (MC_LOG_LEVEL) has to be one of ${levels.join(", ")}, not "${config.logLevel}"`);
+  if (!logLevels.some((level) => level === config.logLevel)) {
+    faults.push(`--log-level (MC_LOG_LEVEL) has to be one of ${logLevels.join(", ")}, not "${config.logLevel}"`);
   }
   if (config.agentsPort === config.port && config.port !== 0) faults.push("--agents-port has to differ from --port");
+  if (file.engines?.some(({ name }) => name === embeddedEngineName)) {
+    faults.push(`engines: "${embeddedEngineName}" is the name of dev mode's embedded engine: give yours another`);
+  }
   if (config.drillEveryMs !== undefined && !config.agents) {
     faults.push("--drill-every (MC_DRILL_EVERY) needs the sample agents: one of them is the canary that is braked");
   }
@@ -111,6 +122,7 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
       strict: true,
       allowNegative: true,
       options: {
+        config: { type: "string" },
         host: { type: "string" },
         port: { type: "string" },
         "data-dir": { type: "string" },
@@ -122,6 +134,6 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
       },
     }).values;
   } catch (error) {
-    throw new ConfigError(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    throw new ConfigError(`${error instanceof Error ? error.message : String(error)}\n\n${devUsage}`);
   }
 }

@@ -1,0 +1,83 @@
+import { join } from "node:path";
+import { ConfigError } from "./config/config-error.ts";
+import type { ServeConfig } from "./config/serve-config.ts";
+import { type OpenEngine, openEngine } from "./engines/open.ts";
+import { createVerifier } from "./identity/verify.ts";
+import { createLog } from "./log.ts";
+import { openCedar } from "./policy/cedar.ts";
+import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
+import { cannotListen, urlOf } from "./process/listening.ts";
+import { packageRoot, packageVersion } from "./process/package.ts";
+import { type Server, startServer } from "./server.ts";
+
+/**
+ * The composition of production: the server over the engines and issuers of a configuration file. It logs JSON lines on stderr.
+ * Throws StartupError or ConfigError where something stands in the way, with what to do about it.
+ *
+ * @param say prints a line for people.
+ */
+export async function startServeMode(
+  config: ServeConfig,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<{ close(): Promise<void> }> {
+  const { host, port, dataDir, issuers, file } = config;
+  await checkServeMode(config);
+  let lock: DataDirLock | undefined;
+  const engines: OpenEngine[] = [];
+  let server: Server | undefined;
+  const close = async () => {
+    await server?.close();
+    for (const engine of engines) engine.close();
+    lock?.release();
+  };
+  try {
+    lock = lockDataDir(dataDir);
+    const log = createLog(config.logLevel);
+    if (file.plaintext_because !== undefined) {
+      log.warn({ because: file.plaintext_because }, "the port does without TLS: tokens travel as they are");
+    }
+    for (const one of config.engines) engines.push(openEngine(one));
+    signal.throwIfAborted();
+    server = await startServer({
+      host,
+      port,
+      databasePath: join(dataDir, "mission-control.db"),
+      policiesDir: policiesDirOf(config),
+      engines,
+      issuers,
+      roles: file.roles,
+      components: [],
+      version: packageVersion(),
+      devMode: false,
+      log,
+      plaintextBecause: file.plaintext_because,
+      ...file.brakes,
+    }).catch((error: unknown) => {
+      throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;
+    });
+    signal.throwIfAborted();
+    say(`Mission Control serves gRPC, gRPC-Web, Connect and REST on ${urlOf(server, "http")}`);
+    return { close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Reads all files that the configuration names, as a start would. Throws ConfigError where one cannot be used. */
+export async function checkServeMode(config: ServeConfig): Promise<void> {
+  const { issuers, file } = config;
+  const silent = createLog("silent");
+  try {
+    await createVerifier({ issuers, roles: Object.keys(file.roles ?? {}) });
+    await openCedar(policiesDirOf(config), silent);
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error));
+  }
+  if (file.tls !== undefined) throw new ConfigError("tls: this version cannot serve TLS yet");
+}
+
+function policiesDirOf({ file }: ServeConfig): string {
+  return file.policy?.dir ?? join(packageRoot(), "policies");
+}

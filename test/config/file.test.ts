@@ -1,0 +1,189 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { ConfigError } from "../../src/config/config-error.ts";
+import { readConfigFile } from "../../src/config/file.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "mc-config-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const file = join(dir, "mission-control.yaml");
+const read = (text: string | Uint8Array) => {
+  writeFileSync(file, text);
+  return readConfigFile(file);
+};
+const faults = (text: string | Uint8Array): string[] => {
+  try {
+    read(text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message.replaceAll(file, "FILE").split("\n");
+  }
+  throw new Error("it was accepted");
+};
+
+test("everything that can be said is read: paths from the file's folder on, times in ms", () => {
+  const config = read(`
+listen: { host: 0.0.0.0, port: 8443 }
+tls: { cert: tls/server.crt, key: /etc/tls/server.key, client_ca: ca.crt, require_client_certificate: true }
+data_dir: data
+log_level: warn
+engines:
+  - { name: restate, kind: restate, admin_url: "http://restate.internal:9070" }
+  - { name: restate-tls, kind: restate, admin_url: "https://[::1]" }
+  - { name: local, kind: restate, admin_url: "unix:/run/restate/admin.sock" }
+brakes: { blast_radius: { sre: 10, sre_admin: unlimited }, longest: 30d }
+cors: { origins: ["https://ops.example.com", "http://localhost:5173"] }
+identity:
+  issuers:
+    - issuer: https://login.example.com
+      audience: mission-control
+      jwks_file: keys.json
+      algorithms: [ES256, RS256]
+      roles_claim: groups
+      role_names: { "Team SRE": sre, oncall: oncall }
+      plain_jwt: true
+roles: { oncall: { permissions: [workflows.read, workflows.pause] } }
+policy: { dir: policies }
+`);
+  expect(config).toMatchObject({
+    listen: { host: "0.0.0.0", port: 8443 },
+    tls: {
+      certFile: join(dir, "tls/server.crt"),
+      keyFile: "/etc/tls/server.key",
+      clientCaFile: join(dir, "ca.crt"),
+      requireClientCertificate: true,
+    },
+    data_dir: join(dir, "data"),
+    log_level: "warn",
+    engines: [
+      { name: "restate", kind: "restate", address: { host: "restate.internal", port: 9070, secure: false } },
+      { name: "restate-tls", address: { host: "::1", port: 443, secure: true } },
+      { name: "local", address: { socketPath: "/run/restate/admin.sock" } },
+    ],
+    brakes: { blastRadius: { sre: 10, sre_admin: Number.POSITIVE_INFINITY }, longestBrakeMs: 30 * 24 * 3_600_000 },
+    cors: { origins: ["https://ops.example.com", "http://localhost:5173"] },
+    identity: {
+      issuers: [
+        {
+          issuer: "https://login.example.com",
+          audience: "mission-control",
+          jwks: { file: join(dir, "keys.json") },
+          algorithms: ["ES256", "RS256"],
+          rolesClaim: "groups",
+          roleNames: { "Team SRE": "sre", oncall: "oncall" },
+          plainJwt: true,
+        },
+      ],
+    },
+    policy: { dir: join(dir, "policies") },
+  });
+  expect(config.roles?.oncall).toEqual(["workflows.read", "workflows.pause"]);
+  expect(config.roles?.viewer).toContain("workflows.read");
+});
+
+test("JSON is read as well, and an empty file says nothing", () => {
+  expect(read('{"listen": {"port": 1}}').listen).toEqual({ port: 1 });
+  expect(read("# nothing yet\n")).toEqual({});
+});
+
+describe("a fault is told with its line, its key and what to do", () => {
+  test.each([
+    ["listne: {}", /^FILE:1: listne is not known here: use one of listen, tls, .*, or remove it$/],
+    [
+      "listen:\n  port: 8030\n  prot: 1",
+      /^FILE:3: listen\.prot is not known here: use one of host, port, or remove it$/,
+    ],
+    ["listen:\n  port: 80300", /^FILE:2: listen\.port has to be a port from 0 to 65535$/],
+    ["listen:\n  port: '8030'", /^FILE:2: listen\.port has to be a port from 0 to 65535$/],
+    ["listen: 8030", /^FILE:1: listen has to be a mapping of keys to values$/],
+    ["- listen", /^FILE:1: the file has to be a mapping of keys to values$/],
+    ["tls:\n  cert: a.crt", /^FILE:1: tls\.key is missing: it has to be a text$/],
+    [
+      "tls: { cert: a, key: b,\n require_client_certificate: true }",
+      /^FILE:2: tls\.require_client_certificate needs client_ca: /,
+    ],
+    ["log_level: loud", /^FILE:1: log_level has to be one of debug, info, warn, error$/],
+    [
+      "engines:\n  - {name: a, kind: temporal, admin_url: 'http://a'}",
+      /^FILE:2: engines\[0\]\.kind has to be one of restate$/,
+    ],
+    [
+      "engines:\n  - {name: A, kind: restate, admin_url: 'http://a'}",
+      /^FILE:2: engines\[0\]\.name has to be 1 to 63 characters/,
+    ],
+    [
+      "engines:\n  - {name: a, kind: restate, admin_url: 'ftp://a'}",
+      /^FILE:2: engines\[0\]\.admin_url has to be a URL like/,
+    ],
+    [
+      "engines:\n  - {name: a, kind: restate, admin_url: 'http://u:p@a'}",
+      /admin_url has to be a URL .*without a path or a password/,
+    ],
+    [
+      "engines:\n  - {name: a, kind: restate, admin_url: 'http://a'}\n  - {name: a, kind: restate, admin_url: 'http://b'}",
+      /^FILE:3: engines\[1\]\.name is the name of another engine: choose another$/,
+    ],
+    ["brakes:\n  longest: 3 weeks", /^FILE:2: brakes\.longest has to be a time from 1m to 365d, like /],
+    [
+      "brakes:\n  blast_radius: { sre: -1 }",
+      /^FILE:2: brakes\.blast_radius\.sre has to be a number of workflows from 0, or "unlimited"$/,
+    ],
+    [
+      "brakes:\n  blast_radius:\n    ser: 50",
+      /^FILE:3: brakes\.blast_radius\.ser is no role: use one of viewer, .*, or define it in roles$/,
+    ],
+    ["cors: { origins: ['*'] }", /^FILE:1: cors\.origins\[0\] has to be an origin .*there is no \*$/],
+    ["cors: { origins: ['https://a.example/'] }", /^FILE:1: cors\.origins\[0\] has to be an origin/],
+    ["roles: { a: { permissions: [fly] } }", /^FILE:1: roles\.a\.permissions\[0\] has to be one of workflows\.read, /],
+    ["roles: { 'A B': { permissions: [] } }", /^FILE:1: roles\.A B is no name for a role/],
+    ["plaintext_because: ''", /^FILE:1: plaintext_because has to say in a sentence why/],
+    ["listen: {port: 1}\nlisten: {port: 2}", /^FILE:2: is not YAML: Map keys must be unique/],
+    ["listen: [", /^FILE:1: is not YAML: /],
+    ["a: !!js/function x", /^FILE:1: is not YAML: Unresolved tag/],
+    ["a: 1\n---\nb: 2", /^FILE:2: is not YAML: Source contains multiple documents/],
+  ])("%j", (text, told) => {
+    expect(faults(text)).toEqual([expect.stringMatching(told)]);
+  });
+
+  test("all of them at once", () => {
+    expect(faults("listen: { port: -1 }\nlog_level: loud\nidentity: { issuers: [{ issuer: '' }] }")).toEqual([
+      expect.stringMatching(/^FILE:1: listen\.port /),
+      expect.stringMatching(/^FILE:2: log_level /),
+      expect.stringMatching(/^FILE:3: identity\.issuers\[0\]\.issuer /),
+      expect.stringMatching(/^FILE:3: identity\.issuers\[0\]\.audience is missing/),
+      expect.stringMatching(/^FILE:3: identity\.issuers\[0\]\.jwks_file is missing/),
+    ]);
+  });
+
+  test("what the file says is not repeated: it may be a secret in the wrong place", () => {
+    const text =
+      "identity: { issuers: hunter2 }\nlog_level: hunter2\ndata_dir: { a: hunter2 }\nengines: [{admin_url: hunter2}]";
+    expect(faults(text).join()).not.toContain("hunter2");
+  });
+});
+
+describe("what could hurt is refused", () => {
+  test("a file beyond 256 KiB", () => {
+    expect(faults(`# ${"x".repeat(256 * 1024)}`)).toEqual([expect.stringContaining("larger than 256 KiB")]);
+  });
+  test("aliases upon aliases", () => {
+    const levels = Array.from({ length: 30 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}]`);
+    expect(faults(["a0: &a0 [x]", ...levels].join("\n"))[0]).toMatch(/^FILE: cannot be read as YAML: /);
+  });
+  test("nesting without end", () => {
+    expect(faults("[".repeat(100_000))[0]).toMatch(/YAML/);
+  });
+  test("bytes that are not UTF-8", () => {
+    expect(faults(Uint8Array.of(0x61, 0x3a, 0xff))[0]).toMatch(/^cannot read the configuration file FILE: /);
+  });
+  test("a file that is not there", () => {
+    expect(() => readConfigFile(join(dir, "missing.yaml"))).toThrow(
+      /cannot read the configuration file .*missing\.yaml: ENOENT/,
+    );
+  });
+  test("__proto__ as a key", () => {
+    expect(faults("__proto__: { listen: {} }")[0]).toMatch(/__proto__/);
+  });
+});
