@@ -11,6 +11,7 @@ export const reasons = {
   ROLE_DENIED: Code.PermissionDenied,
   POLICY_DENIED: Code.PermissionDenied,
   POLICY_ERROR: Code.PermissionDenied,
+  POLICY_UNAVAILABLE: Code.PermissionDenied,
   // requests
   INVALID_ARGUMENT: Code.InvalidArgument,
   INVALID_PAGE_TOKEN: Code.InvalidArgument,

@@ -4,7 +4,7 @@ import type { ServeConfig } from "./config/serve-config.ts";
 import { type OpenEngine, openEngine } from "./engines/open.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
-import { openCedar } from "./policy/cedar.ts";
+import { openPolicy } from "./policy/open.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
 import { packageRoot, packageVersion } from "./process/package.ts";
@@ -71,7 +71,7 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
   const silent = createLog("silent");
   try {
     await createVerifier({ issuers, roles: Object.keys(file.roles ?? {}) });
-    await openCedar(policiesDirOf(config), silent);
+    await openPolicy({ dir: policiesDirOf(config) }, silent);
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   }

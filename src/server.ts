@@ -30,9 +30,11 @@ import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
 import { createLedger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
-import { openCedar } from "./policy/cedar.ts";
+import { openPolicy } from "./policy/open.ts";
+import type { RemoteConfig } from "./policy/remote.ts";
 import { defaultRoles, type Roles } from "./policy/roles.ts";
 import { auditLogService } from "./services/audit-log.ts";
+import { BrakeTargets } from "./services/brake-targets.ts";
 import { brakesService } from "./services/brakes.ts";
 import { ControlService } from "./services/control.ts";
 import { drillComponent } from "./services/drill.ts";
@@ -54,8 +56,10 @@ export interface ServerOptions {
   readonly port: number;
   /** The database's file. */
   readonly databasePath: string;
-  /** The folder with *.cedar and the schema. */
-  readonly policiesDir: string;
+  /** The folder with *.cedar and the schema; without one, only the remotes decide. */
+  readonly policiesDir?: string;
+  /** Decision points to ask as well, over the network: all have to permit. */
+  readonly policyRemotes?: readonly RemoteConfig[];
   readonly engines: readonly Engine[];
   readonly issuers: readonly IssuerConfig[];
   /** Parts beside the server's own that health looks at. */
@@ -91,7 +95,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
-  const policy = await openCedar(options.policiesDir, log);
+  const policy = await openPolicy({ dir: options.policiesDir, remotes: options.policyRemotes }, log);
   const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(roles) });
   const engines = new EngineRegistry(options.engines);
   const engineNames = options.engines.map((engine) => engine.name);
@@ -118,6 +122,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
   const lifecycle = new Lifecycle(brakes, engines, rules.approveWithinMs, log);
   const commands = new FleetCommands(brakes, engines, catching, gates, rules);
+  const targets = new BrakeTargets(brakes, commands);
   const drillCommands = { brakes, engines, pauses, fleet: commands, gateRules };
   const drills = await Drills.open({ ...drillCommands, canaries, ledger, store, log });
   const schedule = new DrillSchedule(drills, ledger, log);
@@ -132,6 +137,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           : { status: "healthy", message: "writable" },
     },
     brakesComponent(brakes),
+    ...policy.remotes.map((remote) => ({ name: `policy/${remote.name}`, check: () => remote.report() })),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
     ...options.components,
   ];
@@ -156,6 +162,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     roles,
     policy,
     resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
+    resolveBrake: (call, signal) => targets.factsOf(call, signal),
     ended: (call, code) => metrics.ended(call, code),
   });
   const recordRefusal = auditRefusal(ledger, services);
@@ -171,6 +178,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           catching,
           engines,
           commands,
+          targets,
           gates,
           gateRules,
           workflows,
@@ -213,6 +221,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
     stopTelling();
     metrics.close();
+    policy.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await store.close();
   };

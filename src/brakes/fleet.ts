@@ -61,6 +61,8 @@ export interface Resolved {
 /** What EngageBrake asks for. */
 export interface EngageFleet extends Asking {
   readonly selector: Selector;
+  /** What it matches now. */
+  readonly resolved: Resolved;
   readonly includeDescendants: boolean;
   readonly ticket: string;
   readonly emergency: boolean;
@@ -121,7 +123,7 @@ export class FleetCommands {
 
   /** Engages it, or leaves it to wait for a second person. */
   async engage(command: EngageFleet): Promise<Brake> {
-    const resolved = await this.resolve(command.selector, command.includeDescendants);
+    const { resolved } = command;
     if (command.expectedSetHash !== "" && command.expectedSetHash !== resolved.setHash) {
       throw new MissionControlError(
         "SET_CHANGED",

@@ -9,4 +9,8 @@ export interface Principal {
   /** When the token expires, in ms since the epoch. */
   readonly expireTime: number;
   readonly authenticationMethod: "jwt";
+  /** When the caller proved who they are, in ms since the epoch; undefined where the token does not say. */
+  readonly authenticationTime?: number | undefined;
+  /** True for a program that acts for itself, not for a person: an agent, a pipeline. */
+  readonly machine?: boolean | undefined;
 }

@@ -14,7 +14,7 @@ import { assertGoverned } from "./governance.ts";
 import { type Ended, logLink } from "./log.ts";
 import { policyLink } from "./policy.ts";
 import { requestIdLink } from "./request-id.ts";
-import { type ResolveTarget, targetLink } from "./target.ts";
+import { type ResolveBrake, type ResolveTarget, targetLink } from "./target.ts";
 import { validateLink } from "./validate.ts";
 
 /** What the links need. */
@@ -27,6 +27,7 @@ export interface ChainDeps {
   readonly roles: Roles;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
+  readonly resolveBrake: ResolveBrake;
   /** Counts calls; by default nobody does. */
   readonly ended?: Ended;
 }
@@ -52,7 +53,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     { name: "authenticate", interceptor: authenticateLink(authenticator(deps.verify)) },
     { name: "authorize", interceptor: authorizeLink(deps.roles) },
     { name: "validate", interceptor: validateLink(deps.services) },
-    { name: "target", interceptor: targetLink(deps.resolveTarget) },
+    { name: "target", interceptor: targetLink(deps.resolveTarget, deps.resolveBrake) },
     { name: "policy", interceptor: policyLink(deps.policy) },
     { name: "auditIntent", interceptor: auditIntentLink(deps.ledger) },
   ];

@@ -3,6 +3,7 @@ import { type ContextValues, createContextKey } from "@connectrpc/connect";
 import type { Decision } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Workflow, Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Principal } from "../identity/principal.ts";
+import type { BrakeFacts } from "../policy/policy.ts";
 import type { Change } from "../store/store.ts";
 
 /**
@@ -25,6 +26,10 @@ export interface Call {
   decision?: Decision;
   /** The workflow that the request names, as looked up for the policy. */
   target?: Workflow;
+  /** What policy is told of the brake that the call engages, approves or releases. */
+  brake?: BrakeFacts;
+  /** What the caller's program says that it is (user-agent). */
+  client?: string;
   /** The INTENT or READ entry. */
   entryId?: string;
   /** True once the ledger knows of the call: an entry of any phase is durable. */

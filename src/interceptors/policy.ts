@@ -1,40 +1,28 @@
-import { create } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
-import { DecisionSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
-import { MissionControlError } from "../errors.ts";
 import type { Policy } from "../policy/policy.ts";
-import { principalOf } from "./authorize.ts";
+import { isYes, recordOf, refusal } from "../policy/refusal.ts";
 import { callOf } from "./context.ts";
 import { governanceOf } from "./governance.ts";
+import { questionOf } from "./question.ts";
 import { requestFacts } from "./request.ts";
+
+/** Of what the caller's program says that it is, so many characters. */
+const maxClient = 256;
 
 /** Does policy permit this very call? Only a clean yes is one. */
 export function policyLink(policy: Policy): Interceptor {
   return (next) => async (req) => {
     const call = callOf(req.contextValues);
     const { action } = governanceOf(req.method);
-    const { reason, emergency } = requestFacts(req.method, call.request);
+    const { reason, emergency, ticket } = requestFacts(req.method, call.request);
+    call.client = (req.header.get("user-agent") ?? "").slice(0, maxClient);
+    const { target: workflow, brake } = call;
     const decision = await policy.check(
-      {
-        action,
-        principal: principalOf(call),
-        workflow: call.target,
-        reason,
-        emergency,
-        time: new Date(call.startTime),
-        protocol: call.protocol,
-        source: call.source,
-      },
+      questionOf(call, { action, workflow, brake, reason, emergency, ticket }),
       req.signal,
     );
-    const { failed, message, policyIds, policySetHash } = decision;
-    const allowed = decision.allowed === true && failed === false;
-    call.decision = create(DecisionSchema, { allowed, message, policyIds: [...policyIds], policySetHash });
-    if (!allowed) {
-      throw new MissionControlError(failed ? "POLICY_ERROR" : "POLICY_DENIED", message, {
-        metadata: { action, policy_ids: policyIds.join(","), policy_set_hash: policySetHash },
-      });
-    }
+    call.decision = recordOf(decision);
+    if (!isYes(decision)) throw refusal(action, decision);
     return next(req);
   };
 }

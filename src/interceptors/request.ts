@@ -8,6 +8,7 @@ export interface RequestFacts {
   readonly reason: string;
   readonly emergency: boolean;
   readonly requestId: string;
+  readonly ticket: string;
 }
 
 /** Reads what requests have in common. The request may not have been validated yet. */
@@ -24,5 +25,6 @@ export function requestFacts(method: DescMethod, request: Message | undefined): 
     reason: text(field.reason),
     emergency: value(field.emergency) === true,
     requestId: text(field.requestId),
+    ticket: text(field.ticket),
   };
 }

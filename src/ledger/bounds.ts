@@ -48,6 +48,7 @@ function boundedDecision(decision: Decision): Decision {
     message: cut(decision.message, maxText),
     policyIds: cutAll(decision.policyIds),
     policySetHash: cut(decision.policySetHash),
+    bypassed: cutAll(decision.bypassed),
   };
 }
 

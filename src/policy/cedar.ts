@@ -1,109 +1,124 @@
 import {
+  type AuthorizationAnswer,
   type Context,
   type EntityJson,
   preparsePolicySet,
   preparseSchema,
   statefulIsAuthorized,
 } from "@cedar-policy/cedar-wasm/nodejs";
-import { type Workflow, Workflow_StatusSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import type { Logger } from "../log.ts";
-import type { Decision } from "./decision.ts";
-import type { Policy, PolicyQuestion } from "./policy.ts";
-import { type PolicySet, readPolicies } from "./policy-files.ts";
+import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { authenticationAgeOf, clockOf, statusNameOf } from "./facts.ts";
+import { freezesAt } from "./freezes.ts";
+import type { BrakeFacts, PolicyQuestion } from "./policy.ts";
+import type { PolicySet } from "./policy-files.ts";
 
 const system = { type: "System", id: "mission-control" };
+/** What policies see where there is no bound: Cedar's numbers have no infinity. */
+export const unlimited = Number.MAX_SAFE_INTEGER;
 
-/**
- * The embedded policy decision point: the Cedar policies of a folder, parsed once. Throws an Error that names file and
- * fault where they cannot be used.
- *
- * Cedar skips a policy that it cannot evaluate, be it a forbid. Here that is a denial: whatever is unclear is a no.
- */
-export async function openCedar(dir: string, log: Logger): Promise<Policy> {
-  const set = await readPolicies(dir);
-  // Cedar keeps what was parsed by name, for the life of the process: the same set is parsed once.
-  const name = `mission-control-${set.hash}`;
+/** A policy set that Cedar has parsed. */
+export interface CedarPolicies {
+  readonly set: PolicySet;
+  /** What Cedar keeps it by. */
+  readonly name: string;
+}
+
+/** What Cedar says. */
+export interface CedarAnswer {
+  readonly allowed: boolean;
+  /** Why there is no decision; "" where there is one. */
+  readonly failure: string;
+  /** The policies that decided, or those that failed. */
+  readonly policyIds: readonly string[];
+}
+
+/** Names of what Cedar has parsed and nobody needs any more: it keeps what it is given, by name, until the name is used again. */
+const freeNames: string[] = [];
+let names = 0;
+
+/** Has Cedar parse a policy set, which was validated. Throws an Error that names the fault. */
+export function parsePolicies(set: PolicySet): CedarPolicies {
+  const name = freeNames.pop() ?? `mission-control-${++names}`;
   for (const answer of [
     preparseSchema(name, set.schema),
     preparsePolicySet(name, { staticPolicies: { ...set.policies } }),
   ]) {
-    if (answer.type === "failure") throw new Error(`policies in ${dir} cannot be used: ${answer.errors[0]?.message}`);
+    if (answer.type === "failure") {
+      freeNames.push(name);
+      throw new Error(`policies in ${set.dir} cannot be used: ${answer.errors[0]?.message}`);
+    }
   }
-  return {
-    async check(question) {
-      try {
-        return decide(question, set, name, log);
-      } catch (error) {
-        return failure(set, [], error, log);
-      }
-    },
-  };
+  return { set, name };
 }
 
-function decide(question: PolicyQuestion, set: PolicySet, name: string, log: Logger): Decision {
+/** They are not asked any more. */
+export function forgetPolicies({ name }: CedarPolicies): void {
+  freeNames.push(name);
+}
+
+/**
+ * Asks Cedar. Cedar skips a policy that it cannot evaluate, be it a forbid: here that is a failure, for whatever is unclear is
+ * a no. Throws what Cedar throws.
+ */
+export function askCedar({ set, name }: CedarPolicies, question: PolicyQuestion): CedarAnswer {
   const { principal, workflow } = question;
   const user = { type: "User", id: `${principal.issuer}|${principal.subject}` };
-  const answer = statefulIsAuthorized({
-    principal: user,
-    action: { type: "Action", id: question.action },
-    resource: workflow === undefined ? system : workflowUid(workflow),
-    context: context(question),
-    preparsedSchemaName: name,
-    validateRequest: true,
-    preparsedPolicySetId: name,
-    entities: [
-      {
-        uid: user,
-        attrs: { issuer: principal.issuer, subject: principal.subject },
-        parents: principal.roles.map((role) => ({ type: "Role", id: role })),
-      },
-      workflow === undefined ? { uid: system, attrs: {}, parents: [] } : workflowEntity(workflow),
-    ],
-  });
-  if (answer.type === "failure") return failure(set, [], answer.errors, log);
+  return read(
+    statefulIsAuthorized({
+      principal: user,
+      action: { type: "Action", id: question.action },
+      resource: workflow === undefined ? system : workflowUid(workflow),
+      context: context(question, set),
+      preparsedSchemaName: name,
+      validateRequest: true,
+      preparsedPolicySetId: name,
+      entities: [
+        {
+          uid: user,
+          attrs: { issuer: principal.issuer, subject: principal.subject, machine: principal.machine === true },
+          parents: principal.roles.map((role) => ({ type: "Role", id: role })),
+        },
+        workflow === undefined ? { uid: system, attrs: {}, parents: [] } : workflowEntity(workflow),
+      ],
+    }),
+  );
+}
+
+function read(answer: AuthorizationAnswer): CedarAnswer {
+  if (answer.type === "failure") {
+    return { allowed: false, failure: answer.errors.map(({ message }) => message).join("; "), policyIds: [] };
+  }
   const { decision, diagnostics } = answer.response;
   if (diagnostics.errors.length > 0) {
-    const failed = diagnostics.errors.map(({ policyId }) => policyId);
-    return failure(set, failed, diagnostics.errors, log);
+    return {
+      allowed: false,
+      failure: diagnostics.errors.map(({ policyId, error }) => `${policyId}: ${error.message}`).join("; "),
+      policyIds: diagnostics.errors.map(({ policyId }) => policyId),
+    };
   }
-  const allowed = decision === "allow";
-  return {
-    allowed,
-    failed: false,
-    message: allowed ? "" : denial(question, set, diagnostics.reason),
-    policyIds: diagnostics.reason,
-    policySetHash: set.hash,
-  };
+  return { allowed: decision === "allow", failure: "", policyIds: diagnostics.reason };
 }
 
-function denial(question: PolicyQuestion, set: PolicySet, policyIds: readonly string[]): string {
-  if (policyIds.length === 0) return `no policy permits ${question.action} here`;
-  const messages = policyIds.flatMap((id) => set.messages.get(id) ?? []);
-  return messages.length > 0 ? messages.join("; ") : `${question.action} is forbidden by ${policyIds.join(", ")}`;
-}
-
-function failure(set: PolicySet, policyIds: readonly string[], error: unknown, log: Logger): Decision {
-  log.error({ err: error, policyIds }, "policy could not be evaluated: the call is denied");
-  const which = policyIds.length === 0 ? "policy" : `policy ${policyIds.join(", ")}`;
-  return {
-    allowed: false,
-    failed: true,
-    message: `${which} could not be evaluated, which is a no; the server's log says why`,
-    policyIds,
-    policySetHash: set.hash,
-  };
-}
-
-function context({ reason, emergency, time, protocol, source }: PolicyQuestion): Context {
+function context(question: PolicyQuestion, set: PolicySet): Context {
+  const { reason, emergency, ticket = "", time, protocol, source, client = "", brake, principal } = question;
+  const age = authenticationAgeOf(question);
   return {
     reason: reason.trim(),
     emergency,
+    ticket: ticket.trim(),
     now: time.getTime(),
-    hour: time.getUTCHours(),
-    weekday: time.getUTCDay() === 0 ? 7 : time.getUTCDay(),
+    ...clockOf(time),
+    freezes: freezesAt(set.freezes, time),
     protocol,
     source,
+    client,
+    authentication: { method: principal.authenticationMethod, ...(age !== undefined && { age }) },
+    ...(brake && { brake: brakeRecord(brake) }),
   };
+}
+
+function brakeRecord({ brakeId, radius, ...facts }: BrakeFacts) {
+  return { id: brakeId, radius: Math.min(radius, unlimited), ...facts };
 }
 
 function workflowUid(workflow: Workflow): { type: string; id: string } {
@@ -112,6 +127,6 @@ function workflowUid(workflow: Workflow): { type: string; id: string } {
 
 function workflowEntity(workflow: Workflow): EntityJson {
   const { engine, type, name, owner, labels } = workflow;
-  const status = Workflow_StatusSchema.value[workflow.status]?.name ?? "STATUS_UNSPECIFIED";
-  return { uid: workflowUid(workflow), attrs: { engine, type, name, status, owner }, parents: [], tags: { ...labels } };
+  const attrs = { engine, type, name, status: statusNameOf(workflow), owner };
+  return { uid: workflowUid(workflow), attrs, parents: [], tags: { ...labels } };
 }

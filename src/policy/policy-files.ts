@@ -2,28 +2,35 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DetailedError, policySetTextToParts, policyToJson, validate } from "@cedar-policy/cedar-wasm/nodejs";
+import { type Freeze, freezesFile } from "./freezes.ts";
+import { readYaml } from "./yaml.ts";
 
 const maxFiles = 256;
 const maxFileBytes = 1024 * 1024;
 const schemaFile = "schema.cedarschema";
+const freezes = "freezes.yaml";
 
 /** The policies of a folder, checked against their schema. */
 export interface PolicySet {
+  readonly dir: string;
   readonly schema: string;
   /** @id → the policy's text. */
   readonly policies: Readonly<Record<string, string>>;
   /** @id → @message, where it has one. */
   readonly messages: ReadonlyMap<string, string>;
+  /** Windows of time that policies can speak about. */
+  readonly freezes: readonly Freeze[];
   /** SHA-256 over the files' names and contents in the order of their names, in hex. */
   readonly hash: string;
 }
 
 /**
- * Reads `*.cedar` and `schema.cedarschema` of a folder. Every policy carries an @id, unique in the folder, and fits the
- * schema. Throws an Error that names all faults, each with its file and line or policy.
+ * Reads `*.cedar`, `schema.cedarschema` and, where there is one, `freezes.yaml` of a folder. Every policy carries an @id,
+ * unique in the folder, and fits the schema. Throws an Error that names all faults, each with its file and line or policy.
  */
 export async function readPolicies(dir: string): Promise<PolicySet> {
-  const files = (await readdir(dir)).filter((file) => file.endsWith(".cedar")).sort();
+  const all = await readdir(dir);
+  const files = all.filter((file) => file.endsWith(".cedar")).sort();
   if (files.length === 0)
     throw new Error(`policies: there is no .cedar file in ${dir}: nobody would be allowed anything`);
   if (files.length > maxFiles) throw new Error(`policies: there are more than ${maxFiles} .cedar files in ${dir}`);
@@ -49,9 +56,10 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
     }
   }
   const schema = await read(schemaFile);
+  const windows = all.includes(freezes) ? readYaml(freezesFile, await read(freezes), freezes, faults)?.windows : [];
   if (faults.length === 0) faults.push(...schemaFaults(schema, policies, fileOf));
   if (faults.length > 0) throw new Error(`policies in ${dir} cannot be used:\n  ${faults.join("\n  ")}`);
-  return { schema, policies, messages, hash: hash.digest("hex") };
+  return { dir, schema, policies, messages, freezes: windows ?? [], hash: hash.digest("hex") };
 }
 
 function parts(

@@ -34,11 +34,12 @@ import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
+import { questionOf } from "../interceptors/question.ts";
 import type { Policy } from "../policy/policy.ts";
-
 import { permits, type Roles } from "../policy/roles.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
+import type { BrakeTargets } from "./brake-targets.ts";
 import { callerOf } from "./caller.ts";
 import { drillBrake } from "./drill.ts";
 import type { Idempotency } from "./idempotency.ts";
@@ -54,6 +55,7 @@ const asked = 2_000;
 export interface BrakesServiceDeps {
   readonly brakes: Brakes;
   readonly commands: FleetCommands;
+  readonly targets: BrakeTargets;
   readonly catching: Catching;
   readonly engines: EngineRegistry;
   readonly gates: Gates;
@@ -80,15 +82,15 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
       const { call, principal, entryId } = callerOf(context);
       const work = async (claim: Claim | undefined) => {
         const includeDescendants = !request.excludeDescendants;
+        const resolved = deps.targets.resolvedOf(call);
+        if (resolved === undefined) throw new Error("policy was not told what the selector matches");
         if (request.validateOnly) {
-          const resolved = await commands.resolve(wanted(request), includeDescendants, context.signal);
           const plan = await preview(deps, resolved, { ...request, sampleSize: 0 }, context);
           return create(EngageBrakeResponseSchema, { auditEntryId: entryId, preview: plan });
         }
         if (request.expiresIn) {
           // What expires lets go by itself: who may not let go may not have it expire.
-          const { byEngine } = await commands.resolve(wanted(request), includeDescendants, context.signal);
-          await mayLetGo(deps.policy, callerOf(context), viewsOf(deps, byEngine), request, context.signal);
+          await mayLetGo(deps.policy, callerOf(context), viewsOf(deps, resolved.byEngine), request, context.signal);
         }
         const brake = await commands.engage({
           subject: principal.subject,
@@ -97,6 +99,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           reason: request.reason,
           entryId,
           selector: wanted(request),
+          resolved,
           includeDescendants,
           ticket: request.ticket,
           emergency: request.emergency,
@@ -325,25 +328,23 @@ function mayRelease(roles: Roles, { subject, issuer, roles: held }: Principal, b
 async function preview(
   deps: BrakesServiceDeps,
   resolved: Resolved,
-  request: { sampleSize: number; emergency: boolean; reason: string },
+  request: { selector?: Selector | undefined; sampleSize: number; emergency: boolean; reason: string },
   context: HandlerContext,
 ): Promise<PreviewBrakeResponse> {
   const { call, principal } = callerOf(context);
-  const { commands, gates, workflows, policy } = deps;
+  const { commands, gates, targets, workflows, policy } = deps;
   const rows = [...resolved.byEngine].flatMap(([engine, matched]) => matched.map((row) => ({ engine, row })));
   const newest = rows.toSorted((a, b) => b.row.createTime.getTime() - a.row.createTime.getTime());
   const now = Date.now();
   const decision = await policy.check(
-    {
+    questionOf(call, {
       action: "runtime.brake",
-      principal,
       workflow: undefined,
+      brake: targets.toEngage(principal, resolved.count, request.selector?.everything === true, request.emergency),
       reason: request.reason || "preview",
       emergency: request.emergency,
-      time: new Date(now),
-      protocol: call.protocol,
-      source: call.source,
-    },
+      hypothetical: true,
+    }),
     context.signal,
   );
   const radius = commands.radius(principal.roles);

@@ -19,7 +19,7 @@ import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createLog } from "../../src/log.ts";
-import { openCedar } from "../../src/policy/cedar.ts";
+import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { gateService } from "../../src/services/gate.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -55,10 +55,11 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     ledger,
     verify,
     roles: defaultRoles,
-    policy: await openCedar(join(import.meta.dirname, "../../policies"), log),
+    policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
       throw new Error("no workflow is known here");
     },
+    resolveBrake: async () => undefined,
   });
   let gates = new Gates({ engines: ["restate"], log, limits });
   const noting = (service: DescService) =>

@@ -11,7 +11,7 @@ import { AuditEntry_Phase, AuditLog } from "../../gen/missioncontrol/v1/audit_lo
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
-import { openCedar } from "../../src/policy/cedar.ts";
+import { openPolicy } from "../../src/policy/open.ts";
 import { failure, protocols, startServer, type TestServer, told, workflow } from "./server.ts";
 
 let server: TestServer;
@@ -36,6 +36,7 @@ it("the links stand in the order of the design", async () => {
     roles: {},
     policy: unused,
     resolveTarget: unused,
+    resolveBrake: unused,
   });
   expect(chain.map(({ name }) => name)).toEqual([
     "requestId",
@@ -222,7 +223,7 @@ describe("a call that a link refuses runs nothing and leaves exactly one entry:"
       join(dir, "mine.cedar"),
       '@id("overflows") forbid (principal, action, resource) when { context.now * 9223372036854775807 > 0 };',
     );
-    server = await startServer({ deps: { policy: await openCedar(dir, pino({ level: "silent" })) } });
+    server = await startServer({ deps: { policy: await openPolicy({ dir }, pino({ level: "silent" })) } });
     await rm(dir, { recursive: true });
     const error = await failure(client().pauseWorkflow(pause, await server.as("sre_admin")));
     expect(error).toMatchObject({ code: Code.PermissionDenied, reason: "POLICY_ERROR" });
@@ -233,14 +234,16 @@ describe("a call that a link refuses runs nothing and leaves exactly one entry:"
 
   it("policy: anything but a clean yes is a no", async () => {
     const answers: unknown[] = [
-      { allowed: false, failed: true, message: "x", policyIds: ["f"], policySetHash: "" },
+      { allowed: false, failed: true, message: "x", policyIds: ["f"], policySetHash: "", bypassed: [], points: [] },
       { allowed: "true", failed: false, message: "", policyIds: [], policySetHash: "" },
       { allowed: 1, failed: false, message: "", policyIds: [], policySetHash: "" },
       { allowed: true, failed: true, message: "", policyIds: [], policySetHash: "" },
       {},
     ];
     const left = [...answers];
-    server = await startServer({ deps: { policy: { check: async () => left.shift() as never } } });
+    server = await startServer({
+      deps: { policy: { check: async () => left.shift() as never, checkAll: async () => [] } },
+    });
     for (const _ of answers) {
       expect((await failure(client().pauseWorkflow(pause, await server.as("sre")))).code).not.toBe(0);
     }

@@ -25,7 +25,7 @@ import { createVerifier } from "../../src/identity/verify.ts";
 import { type ChainDeps, createChain } from "../../src/interceptors/chain.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
-import { openCedar } from "../../src/policy/cedar.ts";
+import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 
@@ -63,11 +63,12 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     ledger,
     verify: await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) }),
     roles: defaultRoles,
-    policy: await openCedar(join(import.meta.dirname, "../../policies"), log),
+    policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async (id) => {
       if (id === "restate:inv_1" || id === "inv_1") return workflow;
       throw new MissionControlError("WORKFLOW_NOT_FOUND", `no engine knows ${id}`);
     },
+    resolveBrake: async () => undefined,
     ...options.deps,
   });
   const ran = (name: string) => () => {

@@ -8,7 +8,7 @@ import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Workflow_Status, WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import { openCedar } from "../../src/policy/cedar.ts";
+import { openPolicy } from "../../src/policy/open.ts";
 import type { PolicyQuestion } from "../../src/policy/policy.ts";
 
 const shipped = join(import.meta.dirname, "../../policies");
@@ -43,7 +43,7 @@ const as = (role: string) => ({ ...pause.principal, roles: [role] });
 
 describe("the shipped policies", () => {
   it("decide on every action that a method names", async () => {
-    const policy = await openCedar(shipped, log);
+    const policy = await openPolicy({ dir: shipped }, log);
     for (const method of [...MissionControl.methods, ...AuditLog.methods]) {
       const { action, targetField } = getOption(method, governance);
       const about = targetField === "" ? undefined : workflow;
@@ -58,7 +58,7 @@ describe("the shipped policies", () => {
   });
 
   it("forbid control without a reason, and say so", async () => {
-    const policy = await openCedar(shipped, log);
+    const policy = await openPolicy({ dir: shipped }, log);
     for (const reason of ["", "  ", "\n\t\u00a0"]) {
       expect(await policy.check({ ...pause, reason })).toMatchObject({
         allowed: false,
@@ -70,7 +70,7 @@ describe("the shipped policies", () => {
   });
 
   it("let only an sre_admin resume what is labelled so, while anybody who may pause can pause it", async () => {
-    const policy = await openCedar(shipped, log);
+    const policy = await openPolicy({ dir: shipped }, log);
     const reserved = create(WorkflowSchema, { ...workflow, labels: { resume: "sre_admin" } });
     const resume = { ...pause, action: "runtime.resume", workflow: reserved };
     expect(await policy.check({ ...pause, workflow: reserved })).toMatchObject({ allowed: true });
@@ -79,14 +79,14 @@ describe("the shipped policies", () => {
   });
 
   it("deny an action that no schema knows, as an error", async () => {
-    const policy = await openCedar(shipped, log);
+    const policy = await openPolicy({ dir: shipped }, log);
     for (const action of ["runtime.delete", "read", "control", ""]) {
       expect(await policy.check({ ...pause, action })).toMatchObject({ allowed: false, failed: true });
     }
   });
 
   it("deny control that is about no workflow, as an error", async () => {
-    const policy = await openCedar(shipped, log);
+    const policy = await openPolicy({ dir: shipped }, log);
     expect(await policy.check({ ...pause, workflow: undefined })).toMatchObject({ allowed: false, failed: true });
   });
 });
@@ -108,7 +108,7 @@ describe("a folder of policies", () => {
              context.weekday == 7 && context.hour == 13 && context.now > 0 && context.protocol == "grpc" &&
              context.source == "127.0.0.1" && principal.subject == "alice" }
       unless { context.emergency };`);
-    const policy = await openCedar(dir, log);
+    const policy = await openPolicy({ dir }, log);
     expect(await policy.check(pause)).toMatchObject({
       allowed: false,
       policyIds: ["freeze"],
@@ -124,15 +124,15 @@ describe("a folder of policies", () => {
     await write(`@id("overflows")
       forbid (principal, action == Action::"runtime.pause", resource)
       when { context.now * 9223372036854775807 > 0 };`);
-    const policy = await openCedar(dir, log);
+    const policy = await openPolicy({ dir }, log);
     expect(await policy.check(pause)).toMatchObject({ allowed: false, failed: true, policyIds: ["overflows"] });
     expect(await policy.check({ ...pause, action: "runtime.resume" })).toMatchObject({ allowed: true });
   });
 
   it("denies what no policy permits, and says so", async () => {
     await rm(join(dir, "control.cedar"));
-    const policy = await openCedar(dir, log);
-    expect(await policy.check(pause)).toEqual({
+    const policy = await openPolicy({ dir }, log);
+    expect(await policy.check(pause)).toMatchObject({
       allowed: false,
       failed: false,
       message: "no policy permits runtime.pause here",
@@ -145,7 +145,7 @@ describe("a folder of policies", () => {
     const hashes = new Set<string>();
     for (const text of ["// a", "// b"]) {
       await write(text);
-      hashes.add((await (await openCedar(dir, log)).check(pause)).policySetHash);
+      hashes.add((await (await openPolicy({ dir }, log)).check(pause)).policySetHash);
     }
     expect(hashes.size).toBe(2);
   });
@@ -176,15 +176,15 @@ describe("a folder of policies", () => {
     ["is a template", '@id("x") permit (principal == ?principal, action, resource);', /mine\.cedar: templates/],
   ])("whose policy %s is refused at load, with file and fault", async (_, text, message) => {
     await write(text);
-    await expect(openCedar(dir, log)).rejects.toThrow(message);
+    await expect(openPolicy({ dir }, log)).rejects.toThrow(message);
   });
 
   it("without policies, without a schema, or that is not there is refused at load", async () => {
     await rm(join(dir, "schema.cedarschema"));
-    await expect(openCedar(dir, log)).rejects.toThrow(/schema\.cedarschema/);
+    await expect(openPolicy({ dir }, log)).rejects.toThrow(/schema\.cedarschema/);
     const empty = await mkdtemp(join(tmpdir(), "mc-none-"));
-    await expect(openCedar(empty, log)).rejects.toThrow(/no \.cedar file/);
+    await expect(openPolicy({ dir: empty }, log)).rejects.toThrow(/no \.cedar file/);
     await rm(empty, { recursive: true });
-    await expect(openCedar(empty, log)).rejects.toThrow(/ENOENT/);
+    await expect(openPolicy({ dir: empty }, log)).rejects.toThrow(/ENOENT/);
   });
 });
