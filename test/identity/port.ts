@@ -15,7 +15,7 @@ import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
-import { openCedar } from "../../src/policy/cedar.ts";
+import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 
@@ -46,10 +46,11 @@ export async function startIdentityPort(verify: Verify): Promise<IdentityPort> {
     ledger,
     verify,
     roles: defaultRoles,
-    policy: await openCedar(join(import.meta.dirname, "../../policies"), log),
+    policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
       throw new Error("no workflow is known here");
     },
+    resolveBrake: async () => undefined,
   });
   const noting = (service: DescService) =>
     Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
