@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
 import { type OpenEngine, openEngine } from "./engines/open.ts";
+import { readTlsFiles } from "./http/tls.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
 import { openPolicy } from "./policy/open.ts";
@@ -51,13 +52,16 @@ export async function startServeMode(
       version: packageVersion(),
       devMode: false,
       log,
+      tls: file.tls,
       plaintextBecause: file.plaintext_because,
       ...file.brakes,
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;
     });
     signal.throwIfAborted();
-    say(`Mission Control serves gRPC, gRPC-Web, Connect and REST on ${urlOf(server, "http")}`);
+    say(
+      `Mission Control serves gRPC, gRPC-Web, Connect and REST on ${urlOf(server, file.tls === undefined ? "http" : "https")}`,
+    );
     return { close };
   } catch (error) {
     await close();
@@ -68,14 +72,13 @@ export async function startServeMode(
 /** Reads all files that the configuration names, as a start would. Throws ConfigError where one cannot be used. */
 export async function checkServeMode(config: ServeConfig): Promise<void> {
   const { issuers, file } = config;
-  const silent = createLog("silent");
   try {
+    if (file.tls !== undefined) await readTlsFiles(file.tls);
     await createVerifier({ issuers, roles: Object.keys(file.roles ?? {}) });
-    await openPolicy({ dir: policiesDirOf(config) }, silent);
+    await openPolicy({ dir: policiesDirOf(config) }, createLog("silent"));
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   }
-  if (file.tls !== undefined) throw new ConfigError("tls: this version cannot serve TLS yet");
 }
 
 function policiesDirOf({ file }: ServeConfig): string {

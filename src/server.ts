@@ -22,6 +22,7 @@ import { Workflows } from "./brakes/workflows.ts";
 import type { Engine } from "./engines/engine.ts";
 import { EngineRegistry } from "./engines/registry.ts";
 import { createPort } from "./http/port.ts";
+import type { TlsConfig } from "./http/tls.ts";
 import type { IssuerConfig } from "./identity/issuer.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
@@ -45,6 +46,7 @@ import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
 import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
+import { tlsComponent } from "./services/tls.ts";
 import { openSqlite } from "./store/sqlite.ts";
 
 /** A reconciler whose next full round has been due for this long is told as degraded, ms. */
@@ -73,6 +75,8 @@ export interface ServerOptions {
   readonly longestBrakeMs?: number | undefined;
   /** Roles and what they may do; by default `defaultRoles`. */
   readonly roles?: Roles | undefined;
+  /** TLS on the port; undefined: without. */
+  readonly tls?: TlsConfig | undefined;
   /** Why the port does without TLS, for the ledger; undefined where it does not, or in dev mode. */
   readonly plaintextBecause?: string | undefined;
   /** What drills brake; without any, there are none. */
@@ -139,6 +143,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     brakesComponent(brakes),
     ...policy.remotes.map((remote) => ({ name: `policy/${remote.name}`, check: () => remote.report() })),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
+    ...(options.tls ? [tlsComponent(() => port.tls?.state())] : []),
     ...options.components,
   ];
   const health = new HealthService(engines, brakes, reconcilers, drills, components, options);
@@ -206,6 +211,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       return recordRefusal(call, error);
     },
     metrics: () => metrics.text(),
+    tls: options.tls,
     log,
   });
   const stopTelling = tellEmergencies(brakes, log);

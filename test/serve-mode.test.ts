@@ -1,9 +1,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ComponentHealth_Status, MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
 import { openDevIssuer } from "../src/identity/dev-issuer.ts";
+import { createAuthority } from "./fixture/certificates.ts";
 import { spawnProcess } from "./fixture/dev-process.ts";
 import { createServeDirectory, type ServeDirectory } from "./fixture/serve-process.ts";
+import { grpcClient } from "./http/grpc-js.ts";
 
 let directory: ServeDirectory;
 beforeEach(async () => {
@@ -44,6 +47,26 @@ test("it serves whom the configured issuer vouches for, in the configured roles,
   );
   process.child.kill("SIGTERM");
   expect(await process.ended).toMatchObject({ code: 0 });
+});
+
+test("with tls it serves over TLS only, and health tells until when the certificate is good", async () => {
+  const { plaintext_because: _, ...config } = directory.config();
+  const authority = createAuthority();
+  const server = authority.issue("server", 5);
+  writeFileSync(join(directory.dir, "server.crt"), server.cert);
+  writeFileSync(join(directory.dir, "server.key"), server.key);
+  const process = await directory.start({ ...config, tls: { cert: "server.crt", key: "server.key" } });
+  expect(process.output()).toContain(`on https://127.0.0.1:${directory.port}`);
+  const client = grpcClient(`https://127.0.0.1:${directory.port}`, {}, { ca: authority.cert });
+  const token = await directory.issuer.token({ subject: "olga", roles: ["viewer"] });
+  const { message } = await client.unary(MissionControl.method.getHealth, {}, { authorization: `Bearer ${token}` });
+  client.close();
+  expect(message.components.find(({ name }) => name === "tls")).toMatchObject({
+    status: ComponentHealth_Status.DEGRADED,
+    message: expect.stringMatching(/^the certificate expires \d{4}-.*: replace its files$/),
+  });
+  const plain = await fetch(`http://127.0.0.1:${directory.port}/livez`);
+  expect(plain.status).toBe(400);
 });
 
 test("a second one on the same data directory is refused", async () => {
@@ -122,6 +145,17 @@ describe("it refuses to start, with exit code 2, what is at fault and what to do
       code: 2,
       stderr: expect.stringMatching(/FILE: data_dir: DIR\/data belongs to dev mode/),
     });
+  });
+
+  test("with TLS files that are not there, or do not fit", async () => {
+    const { plaintext_because: _, ...config } = directory.config();
+    const told = await refusal({ ...config, tls: { cert: "server.crt", key: "server.key" } });
+    expect(told).toEqual({ code: 2, stderr: expect.stringMatching(/tls\.cert: cannot read DIR\/server\.crt: ENOENT/) });
+    writeFileSync(join(directory.dir, "server.crt"), createAuthority().cert);
+    writeFileSync(join(directory.dir, "server.key"), createAuthority().key);
+    expect((await refusal({ ...config, tls: { cert: "server.crt", key: "server.key" } })).stderr).toMatch(
+      /DIR\/server\.crt with the key DIR\/server\.key cannot be used/,
+    );
   });
 
   test("with keys that cannot be read, and policies that are not there", async () => {

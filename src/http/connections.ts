@@ -11,21 +11,27 @@ import type { Logger } from "../log.ts";
 import type { NodeRequest, NodeResponse } from "./exchange.ts";
 import type { Limits } from "./limits.ts";
 import { createMux } from "./mux.ts";
+import { openTls, type Tls, type TlsConfig } from "./tls.ts";
 
-/** One TCP port for HTTP/1.1 and HTTP/2 without TLS. */
+/** One TCP port for HTTP/1.1 and HTTP/2: with TLS all of it, or none. */
 export interface Connections {
   readonly server: Server;
+  /** Undefined where the port does without TLS. */
+  readonly tls: Tls | undefined;
   /** Takes no more connections, tells clients to go, and resolves when all are gone. */
   close(): Promise<void>;
   /** Cuts off what is left. */
   destroy(): void;
 }
 
-export function createConnections(options: {
+/** @throws Error that names the file of `tls` which cannot be used. */
+export async function createConnections(options: {
   limits: Limits;
   log: Logger;
+  /** Undefined: without TLS. */
+  tls: TlsConfig | undefined;
   handle: (req: NodeRequest, res: NodeResponse) => void;
-}): Connections {
+}): Promise<Connections> {
   const { limits, log } = options;
   let closing = false;
   const sockets = new Set<Socket>();
@@ -50,15 +56,21 @@ export function createConnections(options: {
   });
   http2.on("sessionError", (error) => log.debug({ err: error }, "an HTTP/2 connection failed"));
 
+  const accept = {
+    http1: (socket: Socket) => http1.emit("connection", socket),
+    http2: (socket: Socket) => http2.emit("connection", socket),
+  };
+  const tls = options.tls && (await openTls({ config: options.tls, limits, log, accept }));
   const server = createMux({
     sniffMs: limits.sniffMs,
     connections: limits.connections,
-    accept: {
-      http1: (socket) => http1.emit("connection", socket),
-      http2: (socket) => http2.emit("connection", socket),
-      // The place of http2.createSecureServer({ allowHTTP1: true }). Until then, TLS finds nobody here.
-      tls: (socket) => socket.destroy(),
-    },
+    accept: tls
+      ? {
+          tls: (socket) => tls.accept(socket),
+          http1: (socket) => refusePlaintext(socket, limits.lingerMs),
+          http2: (socket) => socket.destroy(),
+        }
+      : { ...accept, tls: (socket) => socket.destroy() },
   });
   server.on("connection", (socket) => {
     sockets.add(socket);
@@ -74,8 +86,10 @@ export function createConnections(options: {
 
   return {
     server,
+    tls,
     async close() {
       closing = true;
+      tls?.close();
       const gone = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.close();
       http1.close();
@@ -87,6 +101,18 @@ export function createConnections(options: {
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Who forgot the s of https is told; what they have sent is read by nobody. */
+function refusePlaintext(socket: Socket, lingerMs: number): void {
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.on("error", () => socket.destroy()).on("close", () => clearTimeout(timer));
+  // What is left unread when a connection is closed would take the answer with it.
+  socket.resume();
+  const text = "This port speaks TLS: use https.\n";
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`,
+  );
 }
 
 type Serve = (req: NodeRequest, res: NodeResponse) => void;

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Call } from "../interceptors/context.ts";
+import { clientThumbprint } from "./tls.ts";
 
 /** A request of HTTP/1.1, or of HTTP/2 through Node's compatibility layer: then `stream` is there. */
 export type NodeRequest = IncomingMessage & { readonly stream?: ServerHttp2Stream };
@@ -60,9 +61,20 @@ export function arrive(req: NodeRequest, res: NodeResponse, isRpc: (path: string
       method: rpc ? path.slice(1) : `${req.method} ${path.slice(0, 512)}`,
       startTime: Date.now(),
       source: (req.socket.remoteAddress ?? "").replace(/^::ffff:/, ""),
+      clientCertificateThumbprint: thumbprintOf(req),
       audited: false,
     },
   };
+}
+
+/** By connection: a certificate is looked at once, not for each call. */
+const thumbprints = new WeakMap<object, string | undefined>();
+
+function thumbprintOf(req: NodeRequest): string | undefined {
+  // On HTTP/2, `socket` is a stand-in of the session's.
+  const connection = req.stream?.session ?? req.socket;
+  if (!thumbprints.has(connection)) thumbprints.set(connection, clientThumbprint(req.socket));
+  return thumbprints.get(connection);
 }
 
 function splitOnce(text: string, separator: string): [string, string?] {

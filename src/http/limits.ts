@@ -10,8 +10,10 @@ export interface Limits {
   readonly headerMs: number;
   /** From the end of the headers to the end of the body of a request with one message. */
   readonly bodyMs: number;
-  /** From the connection to the bytes that tell HTTP/1.1 from HTTP/2. */
+  /** From the connection to the bytes that tell what it speaks; and for a TLS handshake. */
   readonly sniffMs: number;
+  /** Between two looks at whether the TLS files have changed. */
+  readonly tlsReloadMs: number;
   /** A connection without a request in flight is closed after it. */
   readonly idleMs: number;
   /** A client that has not taken a message of an answer (see responseBytes) within it is cut off. */
@@ -43,6 +45,7 @@ export const defaultLimits: Limits = {
   headerMs: 10_000,
   bodyMs: 30_000,
   sniffMs: 5_000,
+  tlsReloadMs: 10_000,
   idleMs: 120_000,
   stallMs: 60_000,
   lingerMs: 1_000,

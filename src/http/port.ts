@@ -18,6 +18,7 @@ import { loadPages } from "./pages.ts";
 import { registerReflection } from "./reflection.ts";
 import { refusal } from "./refusal.ts";
 import { collectRpcs, servicesOf } from "./rpcs.ts";
+import type { Tls, TlsConfig } from "./tls.ts";
 import { createTranscoder } from "./transcoder/transcoder.ts";
 
 export interface PortOptions {
@@ -41,6 +42,8 @@ export interface PortOptions {
    */
   readonly onRefused: (call: Call, error: ConnectError) => Promise<void>;
   readonly log: Logger;
+  /** The files for TLS; absent: the port does without. */
+  readonly tls?: TlsConfig | undefined;
   /** What `GET /metrics` tells, behind the same chain; absent: there is no such path. */
   readonly metrics?: () => Promise<string>;
   /** What differs from `defaultLimits`. */
@@ -51,6 +54,8 @@ export interface PortOptions {
 export interface Port {
   /** Resolves when connections are taken; rejects where the address cannot be had. */
   listen(): Promise<{ address: string; port: number }>;
+  /** The state of the TLS files; undefined where the port does without. */
+  readonly tls: Pick<Tls, "state"> | undefined;
   /**
    * Takes no more calls, ends streams with SHUTTING_DOWN, and lets unary calls end within the grace period; then cuts off
    * what is left. A second call with a shorter grace wins.
@@ -58,6 +63,7 @@ export interface Port {
   close(graceMs?: number): Promise<void>;
 }
 
+/** Rejects where the TLS files cannot be used, with the file's name. */
 export async function createPort(options: PortOptions): Promise<Port> {
   const { interceptors, log } = options;
   const limits = { ...defaultLimits, ...options.limits };
@@ -132,9 +138,10 @@ export async function createPort(options: PortOptions): Promise<Port> {
       cutOff(res);
     }
   };
-  const connections = createConnections({ limits, log, handle });
+  const connections = await createConnections({ limits, log, tls: options.tls, handle });
 
   return {
+    tls: connections.tls,
     listen() {
       const { promise, resolve, reject } = Promise.withResolvers<{ address: string; port: number }>();
       connections.server.once("error", reject);

@@ -20,6 +20,11 @@ export interface Call {
   readonly startTime: number;
   /** The caller's network address. */
   readonly source: string;
+  /**
+   * The SHA-256 over the DER of the TLS client certificate, as base64url (`x5t#S256` of RFC 8705); undefined where the
+   * connection has none. It is verified: a certificate of other authorities than the configured ones gets no connection.
+   */
+  readonly clientCertificateThumbprint: string | undefined;
   principal?: Principal;
   /** The request's one message, once it was read and found valid; never set where the client streams. */
   request?: Message;

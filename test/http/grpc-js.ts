@@ -12,9 +12,18 @@ import { bearer } from "./fixture.ts";
 
 type Streaming = ReturnType<Client["makeBidiStreamRequest"]>;
 
+/** What a client needs for TLS, as PEM: whom it trusts, and who it is. */
+export interface ClientTls {
+  readonly ca: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 /** A client on Google's own gRPC implementation, with the messages of gen/. */
-export function grpcClient(url: string, options: ChannelOptions = {}) {
-  const client = new Client(url.replace("http://", ""), credentials.createInsecure(), options);
+export function grpcClient(url: string, options: ChannelOptions = {}, tls?: ClientTls) {
+  const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  const how = tls ? credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert)) : credentials.createInsecure();
+  const client = new Client(new URL(url).host, how, options);
   const serialize = (method: DescMethod) => (message: MessageShape<DescMethod["input"]>) =>
     Buffer.from(toBinary(method.input, message));
   const deserialize = (method: DescMethod) => (bytes: Buffer) => fromBinary(method.output, bytes);

@@ -15,6 +15,7 @@ const call = (): Call => ({
   method: "GET /v1/nowhere",
   startTime: Date.now(),
   source: "192.0.2.7",
+  clientCertificateThumbprint: undefined,
   audited: false,
 });
 

@@ -108,6 +108,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
         method: "",
         startTime: Date.now(),
         source: "127.0.0.1",
+        clientCertificateThumbprint: undefined,
         audited: false,
       };
       calls.push(call);
