@@ -7,6 +7,7 @@ export const reasons = {
   TOKEN_MALFORMED: Code.Unauthenticated,
   TOKEN_INVALID: Code.Unauthenticated,
   TOKEN_EXPIRED: Code.Unauthenticated,
+  TOKEN_REVOKED: Code.Unauthenticated,
   // authorization
   ROLE_DENIED: Code.PermissionDenied,
   POLICY_DENIED: Code.PermissionDenied,
@@ -45,6 +46,7 @@ export const reasons = {
   CANARY_HELD: Code.FailedPrecondition,
   // what we depend on
   ENGINE_UNAVAILABLE: Code.Unavailable,
+  ISSUER_UNAVAILABLE: Code.Unavailable,
   ENGINE_BUSY: Code.ResourceExhausted,
   LEDGER_UNAVAILABLE: Code.Unavailable,
   SLOW_CONSUMER: Code.ResourceExhausted,

@@ -3,7 +3,7 @@ import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
 import { type OpenEngine, openEngine } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
-import { createVerifier } from "./identity/verify.ts";
+import { checkIssuers } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
 import { openPolicy } from "./policy/open.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
@@ -74,7 +74,7 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
   const { issuers, file } = config;
   try {
     if (file.tls !== undefined) await readTlsFiles(file.tls);
-    await createVerifier({ issuers, roles: Object.keys(file.roles ?? {}) });
+    await checkIssuers(issuers);
     await openPolicy({ dir: policiesDirOf(config) }, createLog("silent"));
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));

@@ -44,6 +44,7 @@ import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
 import { gateService } from "./services/gate.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
+import { issuerComponents } from "./services/issuers.ts";
 import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
 import { tlsComponent } from "./services/tls.ts";
@@ -100,7 +101,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
   const policy = await openPolicy({ dir: options.policiesDir, remotes: options.policyRemotes }, log);
-  const verify = await createVerifier({ issuers: options.issuers, roles: Object.keys(roles) });
+  const verifier = await createVerifier({
+    issuers: options.issuers,
+    roles: Object.keys(roles),
+    log,
+    insecureLoopback: options.devMode,
+  });
   const engines = new EngineRegistry(options.engines);
   const engineNames = options.engines.map((engine) => engine.name);
   const store = openSqlite(options.databasePath);
@@ -140,6 +146,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           ? { status: "unhealthy", message: ledger.fault.message }
           : { status: "healthy", message: "writable" },
     },
+    ...issuerComponents(verifier),
     brakesComponent(brakes),
     ...policy.remotes.map((remote) => ({ name: `policy/${remote.name}`, check: () => remote.report() })),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
@@ -163,7 +170,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     services,
     log,
     ledger,
-    verify,
+    verifier,
     roles,
     policy,
     resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
@@ -198,7 +205,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
-    authenticate: authenticator(verify),
+    authenticate: authenticator(verifier.verify),
     ready: () => {
       const faults = reconcilers.flatMap(({ state }) =>
         state.fault ? [`${state.engine}: ${state.fault.message}`] : [],
@@ -226,6 +233,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await Promise.all([port.close(graceMs), feed.close(), drills.stop(), schedule.stop()]);
     await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
     stopTelling();
+    verifier.close();
     metrics.close();
     policy.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);

@@ -40,8 +40,8 @@ export function documentSchema(baseDir: string) {
       context.addIssue({ code: "custom", path, message });
     };
     for (const role of Object.keys(file.brakes?.blastRadius ?? {})) refuse(role, "brakes", "blast_radius", role);
-    for (const [index, { roleNames = {} }] of (file.identity?.issuers ?? []).entries()) {
-      for (const [theirs, ours] of Object.entries(roleNames)) {
+    for (const [index, { claims }] of (file.identity?.issuers ?? []).entries()) {
+      for (const [theirs, ours] of Object.entries(claims?.roleNames ?? {})) {
         refuse(ours, "identity", "issuers", index, "role_names", theirs);
       }
     }

@@ -38,6 +38,7 @@ export function productionFaults(file: ConfigDocument): string[] {
 /** Dev keys lie on people's disks, and whoever has one can be anybody. */
 function devKeyFault({ issuer, jwks }: IssuerConfig): string | undefined {
   if (issuer === devIssuer) return `is dev mode's own issuer (${devIssuer}): name one that production trusts`;
+  if ("url" in jwks || "discovery" in jwks) return undefined;
   const keys = "file" in jwks ? keysIn(jwks.file as string) : jwks.keys;
   if (keys.some(({ kid }) => isDevKeyId(kid))) return "has a key of dev mode's issuer: name one that production trusts";
   if ("file" in jwks && existsSync(join(dirname(jwks.file as string), devKeyPath[1]))) {

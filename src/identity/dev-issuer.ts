@@ -12,6 +12,8 @@ export const devAudience = "mission-control";
 export const devKeyPath = ["dev-issuer", "private.jwk.json"] as const;
 
 const algorithm = "ES256";
+/** The gate of the sample agents has a token of a year. */
+const maxLifetimeS = 400 * 24 * 60 * 60;
 const keyIdPrefix = "mission-control-dev:";
 
 /** True for the key ids that this issuer gives its keys: production refuses them, whatever issuer's they are said to be. */
@@ -46,8 +48,9 @@ export async function openDevIssuer(dataDir: string): Promise<DevIssuer> {
   return {
     config: {
       issuer: devIssuer,
-      audience: devAudience,
+      audiences: [devAudience],
       algorithms: [algorithm],
+      maxLifetimeS,
       jwks: { keys: [{ kty, crv, x, y, kid, alg: algorithm, use: "sig" } as JWK] },
     },
     signDevToken({ subject, roles, expiresIn }) {

@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { importJWK, type JSONWebKeySet, type JWK } from "jose";
+import type { JSONWebKeySet } from "jose";
 
 /** Algorithms that a token may be signed with: asymmetric ones only, so that no verifier's secret can sign. */
 export const supportedAlgorithms = [
@@ -16,73 +15,94 @@ export const supportedAlgorithms = [
   "RS512",
 ] as const;
 
+/** Where a claim is: its name, or the names that lead to it from the outside in. */
+export type ClaimPath = string | readonly string[];
+
 /** One issuer whose tokens are accepted. */
 export interface IssuerConfig {
   /** The exact `iss`. */
   readonly issuer: string;
-  /** The `aud` that a token has to name. */
-  readonly audience: string;
-  /** Its public keys, or the file that has them as a JSON Web Key Set. */
-  readonly jwks: JSONWebKeySet | { readonly file: string };
+  /** A token has to name one of them in its `aud`. */
+  readonly audiences: readonly string[];
+  /**
+   * Its public keys as a JSON Web Key Set: the set itself, the file or the https URL that has it, or, by discovery, what
+   * `<issuer>/.well-known/openid-configuration` names as its jwks_uri.
+   */
+  readonly jwks: JSONWebKeySet | { readonly file: string } | { readonly url: string } | { readonly discovery: true };
+  /** PEM file with the certificate authorities that may vouch for the provider's server; unset: those that Node knows. */
+  readonly caFile?: string | undefined;
   /** The algorithms that it signs with; unset: all that are supported. */
   readonly algorithms?: readonly string[] | undefined;
-  /** The claim that holds the caller's roles, an array of texts; unset: "roles". */
-  readonly rolesClaim?: string | undefined;
-  /** Its names for roles → ours; unset: the same names. */
-  readonly roleNames?: Readonly<Record<string, string>> | undefined;
   /** Also accept `typ: "JWT"` and none, for issuers that do not follow RFC 9068; unset: only "at+jwt". */
   readonly plainJwt?: boolean | undefined;
+  /** The longest that its tokens may live, from `iat` to `exp`; unset: 24 h. Revocations are kept that long. */
+  readonly maxLifetimeS?: number | undefined;
+  readonly claims?: ClaimMapping | undefined;
 }
 
-const minRsaBits = 2048;
-const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/** What is where in an issuer's tokens. */
+export interface ClaimMapping {
+  /** Who it is: a text; unset: "sub". `sub` is required all the same. */
+  readonly subject?: ClaimPath | undefined;
+  /** The token's unique id: a text; unset: "jti". */
+  readonly tokenId?: ClaimPath | undefined;
+  /** Roles or groups: an array of texts; unset: "roles". */
+  readonly roles?: ClaimPath | undefined;
+  /** Its names for roles or groups → ours; unset: the same names. */
+  readonly roleNames?: Readonly<Record<string, string>> | undefined;
+  /** A text; unset: nobody has a tenant. */
+  readonly tenant?: ClaimPath | undefined;
+  /** What people call them: a text; unset: "name". */
+  readonly name?: ClaimPath | undefined;
+  /**
+   * Whether a person or a machine calls: all of them the same, or by a claim whose value is one of these (then the others are
+   * the other kind); unset: nobody knows.
+   */
+  readonly kind?:
+    | "person"
+    | "machine"
+    | { readonly claim: ClaimPath; readonly machine: readonly string[] }
+    | { readonly claim: ClaimPath; readonly person: readonly string[] }
+    | undefined;
+}
+
+/** How long tokens may live where the configuration says nothing, seconds. */
+export const defaultMaxLifetimeS = 24 * 60 * 60;
 
 /**
- * The issuer's key set, checked: public keys for signatures only, each with its own `kid`, none too weak. Throws an Error
- * that names the issuer, the key and what is wrong with it.
+ * Throws an Error that names the issuer and what is wrong with its configuration.
+ *
+ * @param insecureLoopback also take keys over http, from this machine only: for development and tests.
  */
-export async function loadKeys(config: IssuerConfig): Promise<JSONWebKeySet> {
+export function checkIssuer(config: IssuerConfig, insecureLoopback: boolean): void {
   const fail = (what: string): never => {
     throw new Error(`issuer ${config.issuer}: ${what}`);
   };
+  if (config.issuer === "") fail("it needs a name, the exact iss of its tokens");
+  if (config.audiences.length === 0 || config.audiences.includes(""))
+    fail("it needs at least one audience, none empty");
   const unknown = (config.algorithms ?? []).filter((name) => !supportedAlgorithms.some((known) => known === name));
-  if (unknown.length > 0) fail(`algorithms: ${unknown.join(", ")}: use some of ${supportedAlgorithms.join(", ")}`);
-  const jwks = "file" in config.jwks ? await readKeySet(config.jwks.file as string, fail) : config.jwks;
-  if (!Array.isArray(jwks.keys) || jwks.keys.length === 0) fail("its JSON Web Key Set has no keys");
-  const kids = new Set<string>();
-  for (const key of jwks.keys) {
-    if (typeof key.kid !== "string" || key.kid === "") fail("a key has no kid");
-    if (kids.has(key.kid as string)) fail(`two keys have the kid ${key.kid}`);
-    kids.add(key.kid as string);
-    await checkKey(key, (what) => fail(`key ${key.kid}: ${what}`));
+  if (unknown.length > 0 || config.algorithms?.length === 0) {
+    fail(`algorithms: ${unknown.join(", ") || "none"}: use some of ${supportedAlgorithms.join(", ")}`);
   }
-  return jwks;
+  if (config.maxLifetimeS !== undefined && !(config.maxLifetimeS > 0)) fail("the longest life of a token is above 0 s");
+  const { jwks } = config;
+  if ("discovery" in jwks) checkUrl(config.issuer, "the issuer's name", insecureLoopback, fail);
+  if ("url" in jwks) checkUrl(jwks.url as string, "the URL of its keys", insecureLoopback, fail);
 }
 
-async function readKeySet(file: string, fail: (what: string) => never): Promise<JSONWebKeySet> {
-  try {
-    return JSON.parse(await readFile(file, "utf8")) as JSONWebKeySet;
-  } catch (error) {
-    return fail(`cannot read its JSON Web Key Set ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
+function checkUrl(text: string, what: string, insecureLoopback: boolean, fail: (what: string) => never): void {
+  const fault = urlFault(text, insecureLoopback);
+  if (fault !== undefined) fail(`${what} ${fault}`);
 }
 
-async function checkKey(key: JWK, fail: (what: string) => never): Promise<void> {
-  if (key.kty === "oct") fail("is a shared secret: only public keys verify tokens here");
-  if (privateMembers.some((member) => member in key)) fail("is a private key: keep it secret and give the public part");
-  if (key.use !== undefined && key.use !== "sig") fail(`its use is ${key.use}, not sig`);
-  if (key.kty === "RSA" && Buffer.from(key.n ?? "", "base64url").length * 8 < minRsaBits) {
-    fail(`its RSA modulus is shorter than ${minRsaBits} bits`);
-  }
-  try {
-    await importJWK(key, key.alg ?? algorithmOf(key));
-  } catch (error) {
-    fail(error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** An algorithm that the key could be imported for; what it may verify is decided token by token. */
-function algorithmOf(key: JWK): string {
-  const ofCurve: Record<string, string> = { "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", Ed25519: "EdDSA" };
-  return key.kty === "RSA" ? "RS256" : (ofCurve[key.crv ?? ""] ?? "unsupported");
+/** What keeps keys from being fetched from there; undefined: nothing. */
+export function urlFault(text: string, insecureLoopback: boolean): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined) return "is no URL";
+  if (url.username !== "" || url.password !== "") return "must not carry a password";
+  if (url.protocol === "https:") return undefined;
+  const loopback = ["127.0.0.1", "[::1]", "localhost"].includes(url.hostname);
+  if (url.protocol === "http:" && loopback && insecureLoopback) return undefined;
+  return "has to begin with https://: who can change keys on their way can be anybody";
 }

@@ -5,6 +5,11 @@ const maxKidLength = 256;
 /** Headers that would let a token bring its own key, or say where to fetch one. */
 const keyHeaders = ["jku", "jwk", "x5u", "x5c"];
 
+/** Throws TOKEN_MALFORMED for what is longer than a token may be: to be asked before anything else is done with it. */
+export function checkSize(token: string): void {
+  if (token.length > maxTokenBytes) throw malformed(`it is longer than ${maxTokenBytes} bytes`);
+}
+
 /** The parts of a token before its signature was looked at: nothing of it may be believed yet. */
 export interface UnverifiedToken {
   readonly header: { readonly alg: string; readonly kid: string; readonly typ?: unknown };
@@ -17,7 +22,7 @@ export interface UnverifiedToken {
  * what the token says.
  */
 export function parseToken(token: string): UnverifiedToken {
-  if (token.length > maxTokenBytes) throw malformed(`it is longer than ${maxTokenBytes} bytes`);
+  checkSize(token);
   const parts = token.split(".");
   if (parts.length === 5) throw invalid("it is encrypted (JWE); send a signed token (JWS)");
   const [header, claims, signature] = parts.map(decode);

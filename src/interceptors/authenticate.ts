@@ -1,9 +1,10 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { MissionControlError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Verify } from "../identity/verify.ts";
 import { type Call, callOf } from "./context.ts";
-import { withExpiry } from "./expiry.ts";
+import { type Standing, whileInStanding } from "./standing.ts";
 
 /** Finds out who calls, and puts them into the call. Rejects with TOKEN_MISSING, TOKEN_INVALID and the like. */
 export type Authenticate = (call: Call, header: Headers) => Promise<Principal>;
@@ -14,17 +15,32 @@ export type Authenticate = (call: Call, header: Headers) => Promise<Principal>;
  */
 export function authenticator(verify: Verify): Authenticate {
   return async (call, header) => {
-    const principal = await verify(bearerToken(header));
+    const principal = await verify(bearerToken(header), { certificate: call.clientCertificateThumbprint });
     call.principal = principal;
     return principal;
   };
 }
 
-/** Lets in whom `authenticate` knows. A stream ends when its token does. */
-export function authenticateLink(authenticate: Authenticate): Interceptor {
+/**
+ * Lets in whom `authenticate` knows. A stream ends when its caller would not be let in any more: by the token's end, and every
+ * 10 s, or at once where there is reason to doubt, by `authenticate` and `authorize` again.
+ *
+ * @param authorize throws where the call's principal may not use the RPC, as of now.
+ */
+export function authenticateLink(
+  authenticate: Authenticate,
+  authorize: (call: Call, method: DescMethod) => Promise<void> | void,
+  onDoubt: Standing["onDoubt"],
+): Interceptor {
   return (next) => async (req) => {
-    const principal = await authenticate(callOf(req.contextValues), req.header);
-    return req.stream ? withExpiry(next, req, principal.expireTime) : next(req);
+    const call = callOf(req.contextValues);
+    const { expireTime } = await authenticate(call, req.header);
+    if (!req.stream) return next(req);
+    const check = async () => {
+      await authenticate(call, req.header);
+      await authorize(call, req.method);
+    };
+    return whileInStanding(next, req, { expireTime, check, onDoubt });
   };
 }
 

@@ -1,6 +1,6 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
-import type { Verify } from "../identity/verify.ts";
+import type { Verifier } from "../identity/verify.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
 import type { Policy } from "../policy/policy.ts";
@@ -8,7 +8,8 @@ import type { Roles } from "../policy/roles.ts";
 import { auditIntentLink } from "./audit-intent.ts";
 import { auditOutcomeLink } from "./audit-outcome.ts";
 import { authenticateLink, authenticator } from "./authenticate.ts";
-import { authorizeLink } from "./authorize.ts";
+import { authorize, authorizeLink } from "./authorize.ts";
+import type { Call } from "./context.ts";
 import { errorLink } from "./errors.ts";
 import { assertGoverned } from "./governance.ts";
 import { type Ended, logLink } from "./log.ts";
@@ -23,7 +24,7 @@ export interface ChainDeps {
   readonly services: readonly DescService[];
   readonly log: Logger;
   readonly ledger: Ledger;
-  readonly verify: Verify;
+  readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
   readonly roles: Roles;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
@@ -45,12 +46,16 @@ export interface Link {
  */
 export function createChain(deps: ChainDeps): readonly Link[] {
   assertGoverned(deps.services);
+  const still = (call: Call, method: DescMethod) => authorize(deps.roles, call, method);
   return [
     { name: "requestId", interceptor: requestIdLink() },
     { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
     { name: "errors", interceptor: errorLink(deps.log) },
     { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.log) },
-    { name: "authenticate", interceptor: authenticateLink(authenticator(deps.verify)) },
+    {
+      name: "authenticate",
+      interceptor: authenticateLink(authenticator(deps.verifier.verify), still, deps.verifier.onDoubt),
+    },
     { name: "authorize", interceptor: authorizeLink(deps.roles) },
     { name: "validate", interceptor: validateLink(deps.services) },
     { name: "target", interceptor: targetLink(deps.resolveTarget, deps.resolveBrake) },

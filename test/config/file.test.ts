@@ -68,11 +68,10 @@ policy: { dir: policies }
       issuers: [
         {
           issuer: "https://login.example.com",
-          audience: "mission-control",
+          audiences: ["mission-control"],
           jwks: { file: join(dir, "keys.json") },
           algorithms: ["ES256", "RS256"],
-          rolesClaim: "groups",
-          roleNames: { "Team SRE": "sre", oncall: "oncall" },
+          claims: { roles: "groups", roleNames: { "Team SRE": "sre", oncall: "oncall" } },
           plainJwt: true,
         },
       ],

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { writeGateToken } from "../../src/dev/gate-token.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
+import { createLog } from "../../src/log.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 
 let dataDir: string;
@@ -19,7 +20,11 @@ test("the token has the role gate and no other, and only this user can read it, 
   const issuer = await openDevIssuer(dataDir);
   const path = await writeGateToken(issuer, dataDir);
   expect(statSync(path).mode & 0o777).toBe(0o600);
-  const verify = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) });
-  const principal = await verify((await readFile(path, "utf8")).trim());
+  const verifier = await createVerifier({
+    issuers: [issuer.config],
+    roles: Object.keys(defaultRoles),
+    log: createLog("silent"),
+  });
+  const principal = await verifier.verify((await readFile(path, "utf8")).trim());
   expect(principal).toMatchObject({ subject: "sample-agents", roles: ["gate"] });
 });

@@ -48,12 +48,12 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   const issuer = await openDevIssuer(dir);
   const reached: string[] = [];
   const others = [MissionControl, AuditLog, Brakes];
-  const verify = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) });
+  const verifier = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles), log });
   const chain = createChain({
     services: [Gate, ...others, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
-    verify,
+    verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
@@ -74,7 +74,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
         for (const service of others) router.service(service, noting(service) as never);
       },
       interceptors: chain.map(({ interceptor }) => interceptor),
-      authenticate: authenticator(verify),
+      authenticate: authenticator(verifier.verify),
       ready: () => true,
       onRefused: auditRefusal(ledger),
       log,
@@ -98,6 +98,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     },
     async stop() {
       await current.close(200);
+      verifier.close();
       await store.close();
       rmSync(dir, { recursive: true, force: true });
     },

@@ -25,6 +25,7 @@ const nobody: Principal = {
   subject: "nobody",
   roles: [],
   tokenId: "",
+  issueTime: 0,
   expireTime: Number.MAX_SAFE_INTEGER,
   authenticationMethod: "jwt",
 };

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
+import { createLog } from "../../src/log.ts";
 
+const log = createLog("silent");
 let dataDir: string;
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "mc-dev-"));
@@ -18,12 +20,12 @@ it("the development issuer's tokens are accepted, also after a restart", async (
   const first = await openDevIssuer(dataDir);
   const token = await first.signDevToken(alice);
   const second = await openDevIssuer(dataDir);
-  const verify = await createVerifier({ issuers: [second.config], roles: ["sre"] });
+  const { verify } = await createVerifier({ issuers: [second.config], roles: ["sre"], log });
   expect(await verify(token)).toMatchObject({ issuer: "mission-control-dev", subject: "alice", roles: ["sre"] });
 });
 
 it("a process that can read the key file can sign by the documented format alone, as mctl does", async () => {
-  const verify = await createVerifier({ issuers: [(await openDevIssuer(dataDir)).config], roles: ["viewer"] });
+  const { verify } = await createVerifier({ issuers: [(await openDevIssuer(dataDir)).config], roles: ["viewer"], log });
   const jwk = JSON.parse(await readFile(keyFile(), "utf8"));
   const now = Math.floor(Date.now() / 1000);
   const claims = {

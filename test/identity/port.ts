@@ -10,7 +10,7 @@ import { type AuditEntry, AuditLog } from "../../gen/missioncontrol/v1/audit_log
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { createPort } from "../../src/http/port.ts";
-import type { Verify } from "../../src/identity/verify.ts";
+import type { Verifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
@@ -32,7 +32,7 @@ export interface IdentityPort {
   close(): Promise<void>;
 }
 
-export async function startIdentityPort(verify: Verify): Promise<IdentityPort> {
+export async function startIdentityPort(verifier: Verifier): Promise<IdentityPort> {
   const dir = mkdtempSync(join(tmpdir(), "mc-identity-"));
   const lines: string[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
@@ -44,7 +44,7 @@ export async function startIdentityPort(verify: Verify): Promise<IdentityPort> {
     services: [...services, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
-    verify,
+    verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
@@ -61,7 +61,7 @@ export async function startIdentityPort(verify: Verify): Promise<IdentityPort> {
       for (const service of services) router.service(service, noting(service) as never);
     },
     interceptors: chain.map(({ interceptor }) => interceptor),
-    authenticate: authenticator(verify),
+    authenticate: authenticator(verifier.verify),
     ready: () => true,
     onRefused: auditRefusal(ledger, services),
     log,

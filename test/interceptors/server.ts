@@ -57,11 +57,12 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
   const ledger = createLedger(store, log);
   const executed: string[] = [];
   const calls: Call[] = [];
+  const verifier = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles), log });
   const chain = createChain({
     services: [MissionControl, AuditLog, ServerReflection],
     log,
     ledger,
-    verify: await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles) }),
+    verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async (id) => {
@@ -141,6 +142,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     async close() {
       for (const session of sessions) session.destroy();
       server.close();
+      verifier.close();
       await store.close();
       await rm(dir, { recursive: true });
     },

@@ -29,6 +29,7 @@ const pause: PolicyQuestion = {
     subject: "alice",
     roles: ["sre"],
     tokenId: "t",
+    issueTime: 0,
     expireTime: 0,
     authenticationMethod: "jwt",
   },
