@@ -76,6 +76,7 @@ export async function startDevMode(
       engines,
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
       roles: file.roles,
+      corsOrigins: file.cors?.origins,
       ...file.brakes,
       components,
       version: packageVersion(),

@@ -53,6 +53,7 @@ export async function startServeMode(
       devMode: false,
       log,
       tls: file.tls,
+      corsOrigins: file.cors?.origins,
       plaintextBecause: file.plaintext_because,
       ...file.brakes,
     }).catch((error: unknown) => {

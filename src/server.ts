@@ -78,6 +78,8 @@ export interface ServerOptions {
   readonly roles?: Roles | undefined;
   /** TLS on the port; undefined: without. */
   readonly tls?: TlsConfig | undefined;
+  /** Whose pages may call from a browser, as exact origins; by default nobody's. */
+  readonly corsOrigins?: readonly string[] | undefined;
   /** Why the port does without TLS, for the ledger; undefined where it does not, or in dev mode. */
   readonly plaintextBecause?: string | undefined;
   /** What drills brake; without any, there are none. */
@@ -219,6 +221,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     },
     metrics: () => metrics.text(),
     tls: options.tls,
+    corsOrigins: options.corsOrigins,
     log,
   });
   const stopTelling = tellEmergencies(brakes, log);

@@ -9,6 +9,7 @@ import type { Logger } from "../log.ts";
 import { type Answer, cutOff, send } from "./answer.ts";
 import { createRpcServer } from "./connect.ts";
 import { createConnections } from "./connections.ts";
+import { createCors } from "./cors.ts";
 import { arrive, type Exchange, type NodeRequest, type NodeResponse } from "./exchange.ts";
 import { checkToken } from "./guard.ts";
 import { registerHealth } from "./health.ts";
@@ -44,6 +45,8 @@ export interface PortOptions {
   readonly log: Logger;
   /** The files for TLS; absent: the port does without. */
   readonly tls?: TlsConfig | undefined;
+  /** Whose pages may call from a browser, as exact origins; by default nobody's. */
+  readonly corsOrigins?: readonly string[] | undefined;
   /** What `GET /metrics` tells, behind the same chain; absent: there is no such path. */
   readonly metrics?: () => Promise<string>;
   /** What differs from `defaultLimits`. */
@@ -83,6 +86,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const rest = createTranscoder({ specs, interceptors, limits, shutdown });
   const metrics = options.metrics && createMetrics({ text: options.metrics, interceptors, limits, shutdown });
   const pages = await loadPages(ready);
+  const cors = createCors(options.corsOrigins ?? []);
 
   const refuse = async (exchange: Exchange, failure: unknown): Promise<Answer> => {
     let error = toConnectError(failure, exchange.signal);
@@ -104,14 +108,15 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const answerTo = async (exchange: Exchange): Promise<Answer> => {
     const { path, req, res, call } = exchange;
     if (pages.has(path)) return pages.serve(path, req);
+    if (req.method === "OPTIONS") {
+      const methods = rpcs.has(path) || health.has(path) ? ["POST"] : rest.allow(path);
+      if (methods.length > 0) return cors.options(exchange, methods);
+    }
     try {
       if (health.has(path)) return await health.serve(exchange);
     } catch (error) {
       return refusal(exchange, toConnectError(error));
     }
-    // Browsers ask so, without credentials, before they call.
-    const allow = req.method === "OPTIONS" ? rest.allow(path) : [];
-    if (allow.length > 0) return { status: 204, headers: new Headers({ allow: allow.join(", ") }) };
     try {
       if (!rpcs.has(path)) rest.name(exchange);
       checkToken(req.rawHeaders);
@@ -131,6 +136,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     try {
       const exchange = arrive(req, res, (path) => rpcs.has(path) || health.has(path));
       res.setHeader("x-request-id", exchange.call.id);
+      cors.mark(exchange);
       await send(exchange, await answerTo(exchange), limits.stallMs);
     } catch (error) {
       // Connect's pipelines throw where a client leaves in the middle: that is nobody's fault here.
