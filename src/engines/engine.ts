@@ -7,8 +7,8 @@
  * - **standstill** is an observation: `observe` showed `paused` and no step in flight. Only that is PAUSED.
  * - **release** lets a workflow go on that the engine shows as paused. It MUST be safe to repeat, MUST lose nothing, and MUST
  *   NOT be called for a workflow that somebody else paused.
- * - **list, get, observe, trace** only read, and every read is bounded in size and time. What the brake asks (open, hold,
- *   release, an urgent observe) MUST NOT wait behind the reads of people.
+ * - **list, get, observe, trace** only read, and every read is bounded in size and time. What the brake asks (open, statuses,
+ *   hold, release, an urgent observe) MUST NOT wait behind the reads of people.
  *
  * A method rejects with MissionControlError ENGINE_UNAVAILABLE where the engine did not answer, and honours its signal.
  */
@@ -26,6 +26,8 @@ export interface Engine {
    * paused only where `paused` is set. In no order, all of them, without what only `get` knows (`phase` may be coarser).
    */
   open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
+  /** How those of the ids stand that are open, however many they are. */
+  statuses(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, EngineStatus>>;
   /** How many workflows there are in each status. */
   count(signal?: AbortSignal): Promise<Record<EngineStatus, number>>;
   /** The types and handlers ("type/handler") whose workflows carry all of these labels: for gates, which know no labels. */

@@ -15,13 +15,22 @@ import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf, wakeUpTime } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
 import { type LatestPause, latestPauses, type PauseRow } from "./restate/pauses.ts";
-import { type AttemptRow, attemptColumns, type InvocationRow, invocationColumns, toWorkflow } from "./restate/rows.ts";
+import {
+  type AttemptRow,
+  attemptColumns,
+  type InvocationRow,
+  invocationColumns,
+  openStatusOf,
+  toWorkflow,
+} from "./restate/rows.ts";
 import { inList, isInvocationId, listWhere, openWhere, quote, timestamp } from "./restate/sql.ts";
 
 /** How many invocations one query or one round of control calls takes at the most. */
 const chunkSize = 200;
 /** How many invocations the batch endpoint takes. */
 const batchSize = 1000;
+/** More than this are asked for without naming them: the engine finds all that is open faster than so many by their ids. */
+const manyIds = 4_000;
 /** Fewer than this are paused one by one: the documented way. */
 const fewIds = 4;
 /** How many pause or resume calls are under way at a time: more does not make the engine faster (facts/restate.md). */
@@ -104,6 +113,23 @@ export class RestateEngine implements Engine {
       signal,
     );
     return rows.map((row) => toWorkflow(row, undefined, metadata));
+  }
+
+  async statuses(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, EngineStatus>> {
+    const known = ids.filter(isInvocationId);
+    const asked = new Set(known);
+    const named =
+      known.length > manyIds ? [""] : [...chunks(known, batchSize)].map((some) => ` AND id IN ${inList(some)}`);
+    const shown = new Map<string, EngineStatus>();
+    for (const which of named) {
+      const rows = await this.#api.query<Pick<InvocationRow, "id" | "status">>(
+        `SELECT id, status FROM sys_invocation_status WHERE status <> 'completed'${which}`,
+        "brake",
+        signal,
+      );
+      for (const { id, status } of rows) if (asked.has(id)) shown.set(id, openStatusOf(status));
+    }
+    return shown;
   }
 
   async handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]> {
@@ -199,7 +225,7 @@ export class RestateEngine implements Engine {
 
   async timers(ids: readonly string[], signal?: AbortSignal): Promise<EngineTimer[]> {
     const found: EngineTimer[] = [];
-    for (const chunk of chunks(ids.filter(isInvocationId))) {
+    for (const chunk of chunks(ids.filter(isInvocationId), batchSize)) {
       const rows = await this.#api.query<JournalRow>(
         `SELECT ${journalColumns} FROM sys_journal WHERE id IN ${inList(chunk)} AND entry_type = 'Command: Sleep'`,
         "read",

@@ -27,6 +27,7 @@ import { expireTimeOf } from "../brakes/expiry.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
 import type { GateRules } from "../brakes/gate-rules.ts";
 import type { Gates } from "../brakes/gates.ts";
+import { openByIds } from "../brakes/open-by-ids.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
@@ -48,8 +49,8 @@ import { mayLetGo } from "./may-let-go.ts";
 const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
 /** An answer leaves this long before the caller's deadline, so that it arrives, ms. */
 const deadlineMargin = 250;
-/** Of a brake on very many, so many are asked for their deadlines. */
-const asked = 2_000;
+/** Of a brake on very many, so many are looked at for their deadlines. */
+const deadlinesOf = 1_000;
 
 /** What the Brakes service needs. */
 export interface BrakesServiceDeps {
@@ -290,7 +291,7 @@ async function view({ brakes, catching, engines, gates }: BrakesServiceDeps, bra
   result.expressionFailures = catching.selector(brake).errors.count;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
   // Told as far as the engines answer: who asks for a brake gets it in any case.
-  const open = openOf(engines, found.holds);
+  const open = openOf(engines, found.holds.slice(0, deadlinesOf));
   result.deadlinesAtRisk = await open.then((workflows) => deadlinesAtRisk(workflows, before)).catch(() => []);
   return result;
 }
@@ -298,10 +299,11 @@ async function view({ brakes, catching, engines, gates }: BrakesServiceDeps, bra
 /** The workflows of the holds that are open, as their engines show them. */
 async function openOf(engines: EngineRegistry, holds: readonly Hold[]): Promise<Map<Engine, EngineWorkflow[]>> {
   const byEngine = new Map<Engine, EngineWorkflow[]>();
-  const open = holds.filter((hold) => !hold.halt.settled).slice(0, asked);
+  const open = holds.filter((hold) => !hold.halt.settled);
   for (const [name, group] of Map.groupBy(open, (hold) => parseWorkflowId(hold.workflowId)?.engine ?? "")) {
     const engine = engines.named(name);
-    byEngine.set(engine, await engine.get(group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "")));
+    const ids = group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "");
+    byEngine.set(engine, await openByIds(engine, ids));
   }
   return byEngine;
 }

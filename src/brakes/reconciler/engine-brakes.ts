@@ -1,24 +1,23 @@
-import type { Engine, EngineWorkflow } from "../../engines/engine.ts";
-import { formatWorkflowId, parseWorkflowId } from "../../engines/workflow-id.ts";
+import type { Engine } from "../../engines/engine.ts";
+import { formatWorkflowId } from "../../engines/workflow-id.ts";
 import type { Logger } from "../../log.ts";
 import type { Held, Hold } from "../../store/brake.ts";
 import type { Brakes } from "../brakes.ts";
-
-/** How many ids one query takes. */
-const idsPerQuery = 1_000;
-/** More than this are asked for without naming them: engines find all that is open faster than so many by their ids. */
-const manyIds = 4_000;
+import { holds } from "../halt.ts";
 
 /** The brakes as seen from one engine, by the engine's own ids. */
 export class EngineBrakes {
   readonly engine: Engine;
   readonly brakes: Brakes;
+  /** What the ids of this engine's workflows begin with. */
+  readonly #prefix: string;
   readonly #log: Logger;
   readonly #stop: AbortSignal;
   #unwritten: { readonly since: Date; readonly message: string } | undefined;
 
   constructor(engine: Engine, brakes: Brakes, log: Logger, stop: AbortSignal) {
     this.engine = engine;
+    this.#prefix = formatWorkflowId(engine.name, "");
     this.brakes = brakes;
     this.#log = log;
     this.#stop = stop;
@@ -34,36 +33,33 @@ export class EngineBrakes {
     return this.#stop;
   }
 
-  /** Workflows of this engine with holds that are not settled. */
+  /** Workflows of this engine with holds that are not settled, by the engine's own ids. */
   mine(): Map<string, readonly Held[]> {
     const mine = new Map<string, readonly Held[]>();
     for (const workflowId of this.brakes.workflowIds()) {
-      const parsed = parseWorkflowId(workflowId);
-      if (parsed?.engine === this.engine.name) mine.set(parsed.id, this.brakes.on(workflowId));
+      if (workflowId.startsWith(this.#prefix)) mine.set(this.idOf(workflowId), this.brakes.on(workflowId));
     }
     return mine;
   }
 
   /** True where the hold's workflow is one of this engine's. */
   isMine(hold: Hold): boolean {
-    return parseWorkflowId(hold.workflowId)?.engine === this.engine.name;
+    return hold.workflowId.startsWith(this.#prefix);
+  }
+
+  /** The engine's own id of one of its workflows. */
+  idOf(workflowId: string): string {
+    return workflowId.slice(this.#prefix.length);
   }
 
   /** Holds on a workflow that are not settled. */
   on(id: string): Held[] {
-    return this.brakes.on(formatWorkflowId(this.engine.name, id));
+    return this.brakes.on(this.#prefix + id);
   }
 
-  /** Those of the ids that are open, as the engine shows them. */
-  async open(ids: readonly string[]): Promise<Map<string, EngineWorkflow>> {
-    const shown = new Map<string, EngineWorkflow>();
-    const queries = ids.length > manyIds ? [{}] : chunks(ids).map((chunk) => ({ ids: chunk }));
-    const asked = new Set(ids);
-    for (const query of queries) {
-      const rows = await this.engine.open({ anyOf: [query], children: false, paused: true }, this.#stop);
-      for (const workflow of rows) if (asked.has(workflow.id)) shown.set(workflow.id, workflow);
-    }
-    return shown;
+  /** True while a brake keeps the workflow from taking a step. */
+  isHeld(id: string): boolean {
+    return this.on(id).some(holds);
   }
 
   /**
@@ -94,19 +90,7 @@ export class EngineBrakes {
   }
 }
 
-/** The engine's own id of a hold's workflow. */
-export function idOf(hold: Hold): string {
-  return parseWorkflowId(hold.workflowId)?.id ?? "";
-}
-
 /** "1 workflow", "7 workflows". */
 export function countOf(changed: readonly unknown[]): string {
   return changed.length === 1 ? "1 workflow" : `${changed.length} workflows`;
-}
-
-/** The ids in lists that one query takes. */
-export function chunks(ids: readonly string[]): string[][] {
-  return Array.from({ length: Math.ceil(ids.length / idsPerQuery) }, (_, n) =>
-    ids.slice(n * idsPerQuery, (n + 1) * idsPerQuery),
-  );
 }

@@ -2,7 +2,8 @@ import type { EngineWorkflow, WorkflowQuery } from "../../engines/engine.ts";
 import type { Brake, Halt, Held, Hold } from "../../store/brake.ts";
 import { type Catching, catchAll } from "../catch.ts";
 import { drifted, haltedSteps, holds, standstill } from "../halt.ts";
-import { chunks, countOf, type EngineBrakes, idOf } from "./engine-brakes.ts";
+import { chunks } from "../open-by-ids.ts";
+import { countOf, type EngineBrakes } from "./engine-brakes.ts";
 
 /**
  * Ask an engine again to hold what it accepted to hold, ms: it may have restarted and forgotten. Where the asking itself took
@@ -26,6 +27,8 @@ export class Halting {
   #askMs = 0;
   /** When the engine accepted, in ms since the epoch, of those whose hold does not say so yet. */
   readonly #accepted = new Map<string, number>();
+  /** Brakes whose first holds were asked for. */
+  readonly #begun = new Set<string>();
   /** Caught, but not written yet: the disk refused. Held all the same. */
   #unwritten: readonly Hold[] = [];
 
@@ -39,11 +42,12 @@ export class Halting {
    * not begun: there is nothing more to see of them.
    */
   async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<ReadonlySet<string>> {
+    await this.#begin();
     await this.#revive();
     const moving = await this.#moving(standing, mine);
     const caught = await this.#catch(standing, moving);
     // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
-    const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#isHeld(id)));
+    const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#on.isHeld(id)));
     for (const { id } of moving) this.#paused.delete(id);
     const moved = this.#moved(toHold);
     await this.#hold(toHold.map(({ id }) => id));
@@ -54,6 +58,24 @@ export class Halting {
       `${countOf(moved.holds)} let go elsewhere (seen ${moved.phases}), halted again`,
     );
     return new Set(moving.filter(({ status }) => status === "pending").map(({ id }) => id));
+  }
+
+  /** What a command has caught is asked for at once: looking for more comes second. */
+  async #begin(): Promise<void> {
+    const { brakes } = this.#on;
+    for (const brakeId of this.#begun) if (!brakes.active(brakeId)) this.#begun.delete(brakeId);
+    const fresh = [...brakes.all()].filter(({ brakeId, state }) => state === "ENGAGED" && !this.#begun.has(brakeId));
+    const ids = new Set<string>();
+    for (const brake of fresh) {
+      for (const hold of brakes.holdsOf(brake.brakeId)) {
+        const moves = hold.halt.standstillTime === undefined && !hold.halt.foundPaused && holds({ brake, hold });
+        if (moves && this.#on.isMine(hold)) ids.add(this.#on.idOf(hold.workflowId));
+      }
+    }
+    // What stands for another brake stands already.
+    const stands = (id: string) => this.#on.on(id).some((held) => holds(held) && held.hold.halt.standstillTime);
+    await this.#hold([...ids].filter((id) => !stands(id)));
+    for (const { brakeId } of fresh) this.#begun.add(brakeId);
   }
 
   /** What a staged release had let go before it braked again is held anew, whatever had caught it. */
@@ -80,11 +102,11 @@ export class Halting {
   }
 
   /** Notes those that are shown as paused, for as long as it takes to stand, and were not seen to stand before; how many. */
-  async stand(shown: readonly EngineWorkflow[]): Promise<number> {
+  async stand(shown: readonly string[]): Promise<number> {
     const now = Date.now();
     const { settleMs } = this.#on.engine.capabilities;
     const stood: Hold[] = [];
-    for (const { id } of shown) {
+    for (const id of shown) {
       this.#asked.delete(id);
       const unseen = this.#on.on(id).filter((held) => holds(held) && held.hold.halt.standstillTime === undefined);
       if (unseen.length === 0) continue;
@@ -140,10 +162,6 @@ export class Halting {
     this.#accepted.clear();
   }
 
-  #isHeld(id: string): boolean {
-    return this.#on.on(id).some(holds);
-  }
-
   /** Open workflows that do not stand and that a brake is about. */
   async #moving(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<EngineWorkflow[]> {
     const { engine, signal } = this.#on;
@@ -172,7 +190,7 @@ export class Halting {
     const waiting = this.#unwritten.filter((hold) => brakes.hold(hold.brakeId, hold.workflowId) === undefined);
     const unwritten: Hold[] = [];
     const write = async (found: readonly Hold[]) => {
-      for (const hold of found) caught.add(idOf(hold));
+      for (const hold of found) caught.add(this.#on.idOf(hold.workflowId));
       const written = await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught`);
       if (!written) unwritten.push(...found);
     };
@@ -238,9 +256,10 @@ export class Halting {
 
   /** The holds with what became of the steps, where the journal could be read. */
   async #withSteps(stood: readonly Hold[]): Promise<Hold[]> {
-    const seen = await this.#on.engine.observe(stood.map(idOf), this.#on.signal, true);
+    const ids = stood.map(({ workflowId }) => this.#on.idOf(workflowId));
+    const seen = await this.#on.engine.observe(ids, this.#on.signal, true);
     return stood.map((hold) => {
-      const observation = seen.get(idOf(hold));
+      const observation = seen.get(this.#on.idOf(hold.workflowId));
       return observation ? { ...hold, halt: { ...hold.halt, steps: haltedSteps(hold.halt, observation) } } : hold;
     });
   }

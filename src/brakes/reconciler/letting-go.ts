@@ -1,7 +1,8 @@
-import type { EngineWorkflow } from "../../engines/engine.ts";
+import type { EngineStatus, EngineWorkflow } from "../../engines/engine.ts";
 import { formatWorkflowId } from "../../engines/workflow-id.ts";
 import type { Hold } from "../../store/brake.ts";
 import { afterRelease, holds, released, settled } from "../halt.ts";
+import { openByIds } from "../open-by-ids.ts";
 import { countOf, type EngineBrakes } from "./engine-brakes.ts";
 
 /** Workflows that are let go in one round: the bounded rate of a release. */
@@ -50,13 +51,13 @@ export class LettingGo {
   }
 
   /** Lifts pauses that are ours and that nobody else holds, and settles what moves or is free to. */
-  async round(shown: readonly EngineWorkflow[]): Promise<void> {
+  async round(shown: ReadonlyMap<string, EngineStatus>): Promise<void> {
     const now = Date.now();
     const done: Hold[] = [];
     const fresh: Hold[] = [];
     const paused: string[] = [];
     const unsure: string[] = [];
-    for (const { id, status } of shown) {
+    for (const [id, status] of shown) {
       const held = this.#on.on(id);
       const free = held.filter((one) => !holds(one)).map(({ hold }) => hold);
       const unnoted = free.filter((hold) => hold.halt.releaseTime === undefined);
@@ -103,7 +104,7 @@ export class LettingGo {
       this.#sweepTime = now;
     }
     if (this.#strays.size === 0) return [];
-    const shown = await this.#on.open([...this.#strays.keys()]);
+    const shown = new Map((await openByIds(engine, [...this.#strays.keys()], signal)).map((row) => [row.id, row]));
     const paused = [...shown.values()].filter(({ id, status }) => status === "paused" && this.#isNobodys(id));
     const byGate = await engine.pausedByGate(
       paused.map(({ id }) => id),

@@ -61,20 +61,13 @@ export function toWorkflow(
   attempt: AttemptRow | undefined,
   metadata: ServiceMetadata,
 ): EngineWorkflow {
-  const service = metadata.get(row.target_service_name);
   return {
     id: row.id,
     type: row.target_service_name,
     name: row.target,
     status: statusOf(row),
     phase: attempt?.status ?? row.status,
-    labels: {
-      ...service?.labels,
-      ...service?.handlers.get(row.target_handler_name),
-      service: row.target_service_name,
-      handler: row.target_handler_name,
-      ...(row.target_service_key === undefined ? {} : { key: row.target_service_key }),
-    },
+    labels: labelsOf(row, metadata),
     parentId: row.invoked_by_id,
     createTime: new Date(row.created_at),
     startTime: date(row.running_at),
@@ -90,20 +83,39 @@ export function toWorkflow(
   };
 }
 
-/**
- * `invoked` is RUNNING even where the invoker calls it "ready": an invocation is ready between any two of its steps, not
- * only before its first.
- */
+/** Those of a handler are the same for all of its runs, of which there may be very many. */
+const handlerLabels = new WeakMap<ServiceMetadata, Map<string, Readonly<Record<string, string>>>>();
+
+function labelsOf(
+  { target_service_name: service, target_handler_name: handler, target_service_key: key }: InvocationRow,
+  metadata: ServiceMetadata,
+): Readonly<Record<string, string>> {
+  const known = handlerLabels.get(metadata) ?? new Map<string, Readonly<Record<string, string>>>();
+  handlerLabels.set(metadata, known);
+  const name = `${service}/${handler}`;
+  const own = metadata.get(service);
+  const labels = known.get(name) ?? { ...own?.labels, ...own?.handlers.get(handler), service, handler };
+  known.set(name, labels);
+  return key === undefined ? labels : { ...labels, key };
+}
+
 function statusOf(row: InvocationRow): EngineStatus {
-  switch (row.status) {
+  if (row.status !== "completed") return openStatusOf(row.status);
+  if (row.completion_result === "success") return "completed";
+  return isCanceled(row.completion_failure) ? "canceled" : "failed";
+}
+
+/**
+ * How one stands that has not ended, by Restate's word for it. `invoked` is RUNNING even where the invoker calls it "ready":
+ * an invocation is ready between any two of its steps, not only before its first.
+ */
+export function openStatusOf(status: string): EngineStatus {
+  switch (status) {
     case "scheduled":
     case "inboxed":
       return "pending";
     case "paused":
       return "paused";
-    case "completed":
-      if (row.completion_result === "success") return "completed";
-      return isCanceled(row.completion_failure) ? "canceled" : "failed";
     default:
       return "running";
   }

@@ -9,15 +9,24 @@ const idPattern = /^inv_1([A-Za-z0-9]{11})([A-Za-z0-9]{22})$/;
 
 export function isInvocationId(text: string): boolean {
   const [, partitionKey, uuid] = idPattern.exec(text) ?? [];
-  return partitionKey !== undefined && uuid !== undefined && fits(partitionKey, 64) && fits(uuid, 128);
+  return partitionKey !== undefined && uuid !== undefined && fits(partitionKey, largest64) && fits(uuid, largest128);
 }
 
 const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const largest64 = inBase62(2n ** 64n - 1n);
+const largest128 = inBase62(2n ** 128n - 1n);
 
-function fits(base62: string, bits: number): boolean {
-  let value = 0n;
-  for (const digit of base62) value = value * 62n + BigInt(digits.indexOf(digit));
-  return value >> BigInt(bits) === 0n;
+function inBase62(value: bigint): string {
+  return (value >= 62n ? inBase62(value / 62n) : "") + digits[Number(value % 62n)];
+}
+
+/** True up to the largest, of as many digits: the first that differs decides. */
+function fits(base62: string, largest: string): boolean {
+  for (let at = 0; at < largest.length; at++) {
+    const difference = digits.indexOf(base62[at] ?? "") - digits.indexOf(largest[at] ?? "");
+    if (difference !== 0) return difference < 0;
+  }
+  return true;
 }
 
 /** A text as an SQL literal. */
