@@ -163,16 +163,15 @@ function parse(text: string): JsonValue {
     throw new RemoteFault("unclear", "its answer is not JSON", { cause });
   }
   // JSON.parse takes the last of two: whoever says yes and no has said neither.
-  if ((text.match(/"decision"\s*:/g) ?? []).length !== countDecisions(value)) {
-    throw new RemoteFault("unclear", 'its answer says "decision" in more than one way');
-  }
+  const keys = text.match(/"(?:[^"\\]|\\.)*"(?=\s*:)/g) ?? [];
+  if (keys.length !== countKeys(value)) throw new RemoteFault("unclear", "its answer says something twice");
   return value;
 }
 
-function countDecisions(value: JsonValue): number {
+function countKeys(value: JsonValue): number {
   if (value === null || typeof value !== "object") return 0;
-  const inside = Object.values(value).reduce<number>((sum, one) => sum + countDecisions(one), 0);
-  return inside + (!Array.isArray(value) && Object.hasOwn(value, "decision") ? 1 : 0);
+  const own = Array.isArray(value) ? 0 : Object.keys(value).length;
+  return Object.values(value).reduce<number>((sum, one) => sum + countKeys(one), own);
 }
 
 function answerOf(value: JsonValue): RemoteAnswer {

@@ -1,3 +1,5 @@
+const maxMessage = 512;
+
 /** Why a remote has given no decision. The message says so in words that fit behind "… could not be asked: ". */
 export class RemoteFault extends Error {
   override readonly name = "RemoteFault";
@@ -10,7 +12,11 @@ export class RemoteFault extends Error {
   readonly retryable: boolean;
 
   constructor(kind: RemoteFault["kind"], message: string, options: { retryable?: boolean; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    // Libraries put line breaks and call sites into theirs; this one goes into an answer.
+    super(
+      message.replace(/\s+/g, " ").trim().slice(0, maxMessage),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.kind = kind;
     this.retryable = options.retryable ?? false;
   }
