@@ -41,7 +41,7 @@ export function answer(allowed: boolean, message: string, policyIds: readonly st
     allowed,
     message: printable(message, limits.message),
     policyIds: policyIds.slice(0, limits.policyIds).map((id) => printable(id, limits.policyId)),
-    cacheMs: Number.isFinite(cacheMs) ? Math.min(Math.max(0, cacheMs), limits.cacheMs) : 0,
+    cacheMs: Number.isFinite(cacheMs) ? Math.floor(Math.min(Math.max(0, cacheMs), limits.cacheMs)) : 0,
   };
 }
 
