@@ -75,7 +75,12 @@ export function askCedar({ set, name }: CedarPolicies, question: PolicyQuestion)
       entities: [
         {
           uid: user,
-          attrs: { issuer: principal.issuer, subject: principal.subject, machine: principal.machine === true },
+          attrs: {
+            issuer: principal.issuer,
+            subject: principal.subject,
+            machine: principal.machine === true,
+            tenant: principal.tenant ?? "",
+          },
           parents: principal.roles.map((role) => ({ type: "Role", id: role })),
         },
         workflow === undefined ? { uid: system, attrs: {}, parents: [] } : workflowEntity(workflow),
@@ -112,7 +117,12 @@ function context(question: PolicyQuestion, set: PolicySet): Context {
     protocol,
     source,
     client,
-    authentication: { method: principal.authenticationMethod, ...(age !== undefined && { age }) },
+    authentication: {
+      method: principal.authenticationMethod,
+      methods: [...(principal.authenticationMethods ?? [])],
+      level: principal.authenticationContext ?? "",
+      ...(age !== undefined && { age }),
+    },
     ...(brake && { brake: brakeRecord(brake) }),
   };
 }

@@ -29,8 +29,11 @@ export function userFacts(question: PolicyQuestion): JsonObject {
     id: principal.subject,
     roles: [...principal.roles].sort(),
     machine: principal.machine === true,
+    ...(principal.tenant !== undefined && { tenant: principal.tenant }),
     authentication: {
       method: principal.authenticationMethod,
+      ...(principal.authenticationMethods && { methods: [...principal.authenticationMethods] }),
+      ...(principal.authenticationContext !== undefined && { level: principal.authenticationContext }),
       ...(age !== undefined && { age_seconds: age }),
     },
   };

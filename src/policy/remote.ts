@@ -267,7 +267,11 @@ function keyOf(question: PolicyQuestion): string {
   return JSON.stringify([
     action,
     user,
-    question.principal.authenticationMethod,
+    [
+      question.principal.authenticationMethod,
+      question.principal.authenticationMethods,
+      question.principal.authenticationContext,
+    ],
     workflow && workflowFacts(workflow),
     brake && brakeFacts(brake),
     [reason, emergency, ticket, protocol, source, client],

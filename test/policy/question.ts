@@ -20,6 +20,7 @@ export const pause: PolicyQuestion = {
     subject: "alice",
     roles: ["sre"],
     tokenId: "t",
+    issueTime: 0,
     expireTime: 0,
     authenticationMethod: "jwt",
   },
