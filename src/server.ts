@@ -30,6 +30,7 @@ import { authenticator } from "./interceptors/authenticate.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
 import { createLedger } from "./ledger/ledger.ts";
+import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
 import type { Logger } from "./log.ts";
 import { openPolicy } from "./policy/open.ts";
 import type { RemoteConfig } from "./policy/remote.ts";
@@ -78,6 +79,8 @@ export interface ServerOptions {
   readonly roles?: Roles | undefined;
   /** TLS on the port; undefined: without. */
   readonly tls?: TlsConfig | undefined;
+  /** What differs from `defaultRefusalLimits`. */
+  readonly refusalLimits?: Partial<RefusalLimits> | undefined;
   /** Whose pages may call from a browser, as exact origins; by default nobody's. */
   readonly corsOrigins?: readonly string[] | undefined;
   /** Why the port does without TLS, for the ledger; undefined where it does not, or in dev mode. */
@@ -113,6 +116,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const engineNames = options.engines.map((engine) => engine.name);
   const store = openSqlite(options.databasePath);
   const ledger = createLedger(store, log);
+  const refusals = createRefusals(ledger, log, options.refusalLimits);
   const settled = await settleIntents(store, ledger);
   await ledger.append({
     phase: Phase.SYSTEM,
@@ -172,6 +176,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     services,
     log,
     ledger,
+    refusals,
     verifier,
     roles,
     policy,
@@ -179,7 +184,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     resolveBrake: (call, signal) => targets.factsOf(call, signal),
     ended: (call, code) => metrics.ended(call, code),
   });
-  const recordRefusal = auditRefusal(ledger, services);
+  const recordRefusal = auditRefusal(refusals, services);
   const port = await createPort({
     host: options.host,
     port: options.port,
@@ -239,6 +244,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     verifier.close();
     metrics.close();
     policy.close();
+    await refusals.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await store.close();
   };

@@ -2,6 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { EntryInit, Ledger } from "../ledger/ledger.ts";
+import type { Refusals } from "../ledger/refusals.ts";
 import type { Logger } from "../log.ts";
 import { type Call, callOf } from "./context.ts";
 import { callEntry, ending } from "./entry.ts";
@@ -13,10 +14,10 @@ import { withEnd } from "./stream-end.ts";
  * The last word on every call, before its answer leaves: DENIED where a link refused it before its INTENT or READ entry,
  * OUTCOME where that entry is there (for reads only when they fail, or when a stream ends).
  *
- * A DENIED entry that cannot be written makes the answer LEDGER_UNAVAILABLE. An OUTCOME that cannot be written changes no
+ * A DENIED entry that cannot be written (see Refusals for floods) makes the answer LEDGER_UNAVAILABLE. An OUTCOME that cannot be written changes no
  * answer, for what happened has happened: it is an alarm, and the intent stays open.
  */
-export function auditOutcomeLink(ledger: Ledger, log: Logger): Interceptor {
+export function auditOutcomeLink(ledger: Ledger, refusals: Refusals, log: Logger): Interceptor {
   return (next) => async (req) => {
     const call = callOf(req.contextValues);
     const { audit } = governanceOf(req.method);
@@ -35,7 +36,7 @@ export function auditOutcomeLink(ledger: Ledger, log: Logger): Interceptor {
     };
     const denied = async (error: unknown): Promise<void> => {
       const failure = toConnectError(error, req.signal);
-      await ledger.append({ ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.DENIED });
+      await refusals.record({ ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.DENIED });
       call.audited = true;
     };
 

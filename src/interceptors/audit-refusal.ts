@@ -2,7 +2,8 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Reason } from "../errors.ts";
-import type { EntryInit, Ledger } from "../ledger/ledger.ts";
+import type { EntryInit } from "../ledger/ledger.ts";
+import type { Refusals } from "../ledger/refusals.ts";
 import type { Call } from "./context.ts";
 import { arrival, ending } from "./entry.ts";
 import { governanceOf } from "./governance.ts";
@@ -14,7 +15,7 @@ import { governanceOf } from "./governance.ts";
  * @param services whose RPCs are recorded by their actions; what is none of them is "unknown".
  */
 export function auditRefusal(
-  ledger: Ledger,
+  refusals: Refusals,
   services: readonly DescService[] = [],
 ): (call: Call, error: ConnectError) => Promise<void> {
   const actions = new Map(
@@ -29,7 +30,7 @@ export function auditRefusal(
     if (action !== undefined) entry.action = action;
     // Why a request could not be read quotes the request, and nobody knows yet whose it is.
     if (entry.errorReason === ("INVALID_ARGUMENT" satisfies Reason)) entry.message = "";
-    await ledger.append(entry);
+    await refusals.record(entry);
     call.audited = true;
   };
 }

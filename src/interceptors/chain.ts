@@ -2,6 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import type { Verifier } from "../identity/verify.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Refusals } from "../ledger/refusals.ts";
 import type { Logger } from "../log.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Roles } from "../policy/roles.ts";
@@ -24,6 +25,7 @@ export interface ChainDeps {
   readonly services: readonly DescService[];
   readonly log: Logger;
   readonly ledger: Ledger;
+  readonly refusals: Refusals;
   readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
   readonly roles: Roles;
   readonly policy: Policy;
@@ -51,7 +53,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     { name: "requestId", interceptor: requestIdLink() },
     { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
     { name: "errors", interceptor: errorLink(deps.log) },
-    { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.log) },
+    { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.refusals, deps.log) },
     {
       name: "authenticate",
       interceptor: authenticateLink(authenticator(deps.verifier.verify), still, deps.verifier.onDoubt),

@@ -18,11 +18,13 @@ import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
+import { createRefusals } from "../../src/ledger/refusals.ts";
 import { createLog } from "../../src/log.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { gateService } from "../../src/services/gate.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
+import { noFlood } from "../fixture/refusals.ts";
 
 /** The real port, chain, ledger and Gate service over a real hub; the other services only note that they were reached. */
 export interface GateServer {
@@ -45,6 +47,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   const log = createLog("silent");
   const store = openSqlite(join(dir, "ledger.db"));
   const ledger = createLedger(store, log);
+  const refusals = createRefusals(ledger, log, noFlood);
   const issuer = await openDevIssuer(dir);
   const reached: string[] = [];
   const others = [MissionControl, AuditLog, Brakes];
@@ -53,6 +56,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     services: [Gate, ...others, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
+    refusals,
     verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
@@ -76,7 +80,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
       interceptors: chain.map(({ interceptor }) => interceptor),
       authenticate: authenticator(verifier.verify),
       ready: () => true,
-      onRefused: auditRefusal(ledger),
+      onRefused: auditRefusal(refusals),
       log,
     });
     const listening = await opened.listen();

@@ -15,9 +15,11 @@ import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
+import { createRefusals } from "../../src/ledger/refusals.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
+import { noFlood } from "../fixture/refusals.ts";
 
 /** The real port, chain and ledger behind a verifier; the services only note that they were reached. */
 export interface IdentityPort {
@@ -38,12 +40,14 @@ export async function startIdentityPort(verifier: Verifier): Promise<IdentityPor
   const log = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
   const store = openSqlite(join(dir, "ledger.db"));
   const ledger = createLedger(store, log);
+  const refusals = createRefusals(ledger, log, noFlood);
   const reached: string[] = [];
   const services = [MissionControl, Brakes, AuditLog];
   const chain = createChain({
     services: [...services, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
+    refusals,
     verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
@@ -63,7 +67,7 @@ export async function startIdentityPort(verifier: Verifier): Promise<IdentityPor
     interceptors: chain.map(({ interceptor }) => interceptor),
     authenticate: authenticator(verifier.verify),
     ready: () => true,
-    onRefused: auditRefusal(ledger, services),
+    onRefused: auditRefusal(refusals, services),
     log,
   });
   const { port: number } = await port.listen();

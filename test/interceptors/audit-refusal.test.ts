@@ -23,8 +23,8 @@ it("a refusal at the port is recorded once, with how and from where it came", as
   server = await startServer();
   const refused = call();
   const error = toConnectError(new MissionControlError("UNKNOWN_PATH", "there is nothing at /v1/nowhere"));
-  await auditRefusal(server.ledger)(refused, error);
-  await auditRefusal(server.ledger)(refused, error);
+  await auditRefusal(server.refusals)(refused, error);
+  await auditRefusal(server.refusals)(refused, error);
   const [entry, ...rest] = await server.entries();
   expect(rest).toEqual([]);
   expect(entry).toMatchObject({
@@ -45,7 +45,7 @@ it("a refusal that cannot be recorded is itself refused", async () => {
   server = await startServer();
   await server.store.close();
   const refused = call();
-  await expect(auditRefusal(server.ledger)(refused, new ConnectError("no"))).rejects.toMatchObject({
+  await expect(auditRefusal(server.refusals)(refused, new ConnectError("no"))).rejects.toMatchObject({
     reason: "LEDGER_UNAVAILABLE",
   });
   expect(refused.audited).toBe(false);

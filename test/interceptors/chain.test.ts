@@ -32,6 +32,7 @@ it("the links stand in the order of the design", async () => {
     services: [],
     log: unused,
     ledger: unused,
+    refusals: unused,
     verifier: { verify: unused, onDoubt: unused },
     roles: {},
     policy: unused,

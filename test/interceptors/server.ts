@@ -25,9 +25,11 @@ import { createVerifier } from "../../src/identity/verify.ts";
 import { type ChainDeps, createChain } from "../../src/interceptors/chain.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
+import { createRefusals } from "../../src/ledger/refusals.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
+import { noFlood } from "../fixture/refusals.ts";
 
 export const protocols = ["grpc", "grpc-web", "connect"] as const;
 export type Protocol = (typeof protocols)[number];
@@ -55,6 +57,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
   const log = pino({ level: "info" }, { write: (line: string) => lines.push(line) });
   const issuer = await openDevIssuer(dir);
   const ledger = createLedger(store, log);
+  const refusals = createRefusals(ledger, log, noFlood);
   const executed: string[] = [];
   const calls: Call[] = [];
   const verifier = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles), log });
@@ -62,6 +65,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     services: [MissionControl, AuditLog, ServerReflection],
     log,
     ledger,
+    refusals,
     verifier,
     roles: defaultRoles,
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
@@ -126,6 +130,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
   return {
     store,
     ledger,
+    refusals,
     databasePath,
     executed,
     calls,
