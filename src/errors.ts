@@ -44,11 +44,16 @@ export const reasons = {
   NO_CANARY: Code.FailedPrecondition,
   DRILL_RUNNING: Code.FailedPrecondition,
   CANARY_HELD: Code.FailedPrecondition,
+  // the ledger
+  ENTRY_NOT_FOUND: Code.NotFound,
+  ENTRIES_PRUNED: Code.OutOfRange,
+  CHECKPOINT_AHEAD: Code.OutOfRange,
   // what we depend on
   ENGINE_UNAVAILABLE: Code.Unavailable,
   ISSUER_UNAVAILABLE: Code.Unavailable,
   ENGINE_BUSY: Code.ResourceExhausted,
   LEDGER_UNAVAILABLE: Code.Unavailable,
+  LEDGER_TAMPERED: Code.DataLoss,
   SLOW_CONSUMER: Code.ResourceExhausted,
   TOO_MANY_WATCHERS: Code.ResourceExhausted,
   TOO_MANY_GATES: Code.ResourceExhausted,

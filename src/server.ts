@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
@@ -29,7 +30,9 @@ import { auditRefusal } from "./interceptors/audit-refusal.ts";
 import { authenticator } from "./interceptors/authenticate.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
-import { createLedger } from "./ledger/ledger.ts";
+import { createLedger, type Ledger } from "./ledger/ledger.ts";
+import { guarded, LedgerProofs } from "./ledger/proofs.ts";
+import type { Publisher } from "./ledger/publisher.ts";
 import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
 import type { Logger } from "./log.ts";
 import { openPolicy } from "./policy/open.ts";
@@ -50,6 +53,7 @@ import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
 import { tlsComponent } from "./services/tls.ts";
 import { openSqlite } from "./store/sqlite.ts";
+import type { Store } from "./store/store.ts";
 
 /** A reconciler whose next full round has been due for this long is told as degraded, ms. */
 const lateMs = 10_000;
@@ -60,6 +64,14 @@ export interface ServerOptions {
   readonly port: number;
   /** The database's file. */
   readonly databasePath: string;
+  /** The directory of the ledger's signing key; by default `ledger-key` beside the database. */
+  readonly ledgerKeyDirectory?: string;
+  /** Where checkpoints are published to as files; by default `checkpoints` beside the database, which is no second place. */
+  readonly checkpointsDirectory?: string;
+  /** Further places to publish checkpoints to. */
+  readonly checkpointPublishers?: readonly Publisher[];
+  /** Why the server is to go on with a ledger that is not what was published; by default it does not. */
+  readonly acknowledgeLedgerRollback?: string | undefined;
   /** The folder with *.cedar and the schema; without one, only the remotes decide. */
   readonly policiesDir?: string;
   /** Decision points to ask as well, over the network: all have to permit. */
@@ -101,7 +113,7 @@ export interface Server {
 
 /** The composition root: settles what a crash left open, makes the brakes true, then takes calls. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { log, canaries = [], drillEveryMs, roles = defaultRoles, plaintextBecause } = options;
+  const { log, canaries = [], drillEveryMs, roles = defaultRoles } = options;
   if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
@@ -114,17 +126,21 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const engines = new EngineRegistry(options.engines);
   const engineNames = options.engines.map((engine) => engine.name);
-  const store = openSqlite(options.databasePath);
+  const database = openSqlite(options.databasePath);
+  const directory = dirname(options.databasePath);
+  const proofs = await LedgerProofs.open({
+    store: database,
+    keyDirectory: options.ledgerKeyDirectory ?? join(directory, "ledger-key"),
+    checkpointsDirectory: options.checkpointsDirectory ?? join(directory, "checkpoints"),
+    publishers: options.checkpointPublishers ?? [],
+    acknowledge: options.acknowledgeLedgerRollback,
+    log,
+  });
+  const store = guarded(database, proofs);
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, options.refusalLimits);
-  const settled = await settleIntents(store, ledger);
-  await ledger.append({
-    phase: Phase.SYSTEM,
-    action: "server.started",
-    message:
-      `version ${options.version}${options.devMode ? ", dev mode" : ""}; ${settled} open intents settled` +
-      (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`),
-  });
+  // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
+  if (proofs.fault === undefined) await recordStart(options, store, ledger, proofs);
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
   const gates = new Gates({ engines: engineNames, log });
@@ -147,10 +163,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ...reconcilers.map(reconcilerComponent),
     {
       name: "ledger",
-      check: () =>
-        ledger.fault
-          ? { status: "unhealthy", message: ledger.fault.message }
-          : { status: "healthy", message: "writable" },
+      check: () => {
+        const fault = proofs.fault ?? ledger.fault;
+        if (fault) return { status: "unhealthy", message: fault.message };
+        if (proofs.checkpointFault) return { status: "degraded", message: proofs.checkpointFault };
+        return { status: "healthy", message: "writable" };
+      },
     },
     ...issuerComponents(verifier),
     brakesComponent(brakes),
@@ -208,7 +226,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           roles,
         }),
       );
-      router.service(AuditLog, auditLogService(store));
+      router.service(AuditLog, auditLogService(store, proofs));
       router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
@@ -217,7 +235,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       const faults = reconcilers.flatMap(({ state }) =>
         state.fault ? [`${state.engine}: ${state.fault.message}`] : [],
       );
-      if (ledger.fault) faults.push(`ledger: ${ledger.fault.message}`);
+      const fault = proofs.fault ?? ledger.fault;
+      if (fault) faults.push(`ledger: ${fault.message}`);
       return faults.length === 0 ? true : faults;
     },
     onRefused: (call, error) => {
@@ -230,6 +249,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
   });
   const stopTelling = tellEmergencies(brakes, log);
+  proofs.start();
   for (const reconciler of reconcilers) reconciler.start();
   lifecycle.start();
   gateRules.start((engine) => {
@@ -246,6 +266,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     policy.close();
     await refusals.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
+    await proofs.stop();
     await store.close();
   };
   try {
@@ -256,6 +277,26 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await close(0);
     throw error;
   }
+}
+
+/** Settles what a crash left open, and writes that the server started: on what kind of ledger, too. */
+async function recordStart(
+  options: ServerOptions,
+  store: Store,
+  ledger: Ledger,
+  { acknowledged }: LedgerProofs,
+): Promise<void> {
+  const { version, devMode, plaintextBecause } = options;
+  const system = { phase: Phase.SYSTEM } as const;
+  if (acknowledged) {
+    const { found: message, reason } = acknowledged;
+    await ledger.append({ ...system, action: "ledger.rollback_acknowledged", message, reason });
+  }
+  const settled = await settleIntents(store, ledger);
+  const message =
+    `version ${version}${devMode ? ", dev mode" : ""}; ${settled} open intents settled` +
+    (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`);
+  await ledger.append({ ...system, action: "server.started", message });
 }
 
 function engineComponent(engine: Engine): Component {

@@ -10,6 +10,7 @@ export const permissions = [
   "brakes.release",
   "brakes.release_any",
   "audit.read",
+  "audit.rotate_key",
   "api.describe",
   "gates.attach",
 ] as const;
@@ -33,7 +34,7 @@ export const defaultRoles: Roles = {
   viewer,
   auditor: [...viewer, "audit.read"],
   sre,
-  sre_admin: [...sre, "brakes.approve", "brakes.release_any", "audit.read"],
+  sre_admin: [...sre, "brakes.approve", "brakes.release_any", "audit.read", "audit.rotate_key"],
   /** For the gates in workers: it attaches, and can do nothing else. */
   gate: ["gates.attach"],
 };

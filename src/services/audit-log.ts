@@ -3,13 +3,17 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type AuditLog, ListAuditEntriesResponseSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import type { LedgerProofs } from "../ledger/proofs.ts";
 import type { Store } from "../store/store.ts";
+import { auditProofs } from "./audit-proofs.ts";
 
 const defaultPage = 100;
 
 /** The AuditLog service: translate, call, translate. */
-export function auditLogService(store: Store): ServiceImpl<typeof AuditLog> {
+export function auditLogService(store: Store, proofs: LedgerProofs): ServiceImpl<typeof AuditLog> {
   return {
+    ...auditProofs(proofs),
+
     async listAuditEntries(request) {
       const limit = request.pageSize || defaultPage;
       const entries = await store.listEntries({

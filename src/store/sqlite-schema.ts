@@ -73,6 +73,28 @@ const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX answer_by_time ON answer (time);
   `,
+  `
+  CREATE TABLE tile (
+    level    INTEGER NOT NULL CHECK (level >= 0),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    hashes   BLOB NOT NULL CHECK (length(hashes) = 8192),
+    UNIQUE (level, position)
+  ) STRICT;
+
+  CREATE TABLE checkpoint (
+    day  INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    time INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE log_note (
+    position INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,
+    note     TEXT NOT NULL,
+    time     INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

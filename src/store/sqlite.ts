@@ -2,10 +2,11 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import { leafHash } from "../proof/hash.ts";
 import type { Brake, Held, Hold } from "./brake.ts";
-import { leafHash } from "./leaf.ts";
+import { sqliteProofs } from "./sqlite-proofs.ts";
 import { openDatabase } from "./sqlite-schema.ts";
-import type { Answer, Change, EntryQuery, Store } from "./store.ts";
+import type { Answer, Change, EntryQuery, Store, StoredEntry } from "./store.ts";
 
 /** Changes that may wait for one disk write. More than this waiting means that the disk does not keep up. */
 const maxWaiting = 4096;
@@ -40,6 +41,8 @@ export function openSqlite(path: string): Store {
       `INSERT INTO entry (sequence, entry_id, bytes, leaf_hash, time, phase, subject, action, target, call_id)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
+    storedEntry: db.prepare("SELECT sequence, bytes FROM entry WHERE entry_id = ?"),
+    storedEntries: db.prepare("SELECT sequence, bytes FROM entry WHERE sequence > ? ORDER BY sequence LIMIT ?"),
     openIntent: db.prepare("INSERT INTO open_intent (entry_id, sequence) VALUES (?, ?)"),
     closeIntent: db.prepare("DELETE FROM open_intent WHERE entry_id = ?"),
     openIntents: db.prepare(
@@ -175,6 +178,8 @@ export function openSqlite(path: string): Store {
   }
 
   return {
+    proofs: sqliteProofs(db, unavailable),
+
     commit(change) {
       return new Promise((resolve, reject) => {
         if (closed) return reject(unavailable(new Error("it is closed")));
@@ -197,6 +202,17 @@ export function openSqlite(path: string): Store {
           .all(...values, limit);
         return rows.map(toEntry);
       });
+    },
+
+    storedEntry: (entryId) =>
+      read(() => {
+        const row = sql.storedEntry.get(entryId);
+        return row && toStoredEntry(row);
+      }),
+    storedEntries: (after, limit) =>
+      read(() => sql.storedEntries.all(after, Math.min(limit, maxEntriesPerQuery)).map(toStoredEntry)),
+    get head() {
+      return BigInt(Number(sql.head.get()?.head));
     },
 
     openIntents: () => read(() => sql.openIntents.all().map(toEntry)),
@@ -245,6 +261,10 @@ type Row = Record<string, unknown>;
 
 function toEntry(row: Row): AuditEntry {
   return fromBinary(AuditEntrySchema, row.bytes as Uint8Array);
+}
+
+function toStoredEntry(row: Row): StoredEntry {
+  return { sequence: BigInt(row.sequence as number), bytes: row.bytes as Uint8Array };
 }
 
 function parse<T>(json: unknown): T {

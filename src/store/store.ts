@@ -1,5 +1,6 @@
 import type { AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
+import type { ProofStore } from "./proof-store.ts";
 
 /**
  * What must last: the ledger, the brakes and the answers to idempotent requests, in one database.
@@ -9,10 +10,18 @@ import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
  * MissionControlError LEDGER_UNAVAILABLE where it could not write.
  */
 export interface Store {
+  /** What the proofs over the ledger are made from. */
+  readonly proofs: ProofStore;
   /** Resolves to the change's entries with their sequence, as stored. */
   commit(change: Change): Promise<AuditEntry[]>;
   /** Entries, the newest first. */
   listEntries(query: EntryQuery): Promise<AuditEntry[]>;
+  /** One entry as it is stored. */
+  storedEntry(entryId: string): Promise<StoredEntry | undefined>;
+  /** Entries as they are stored, behind that sequence, the oldest first, at most 1000. */
+  storedEntries(after: bigint, limit: number): Promise<StoredEntry[]>;
+  /** The sequence of the newest entry that is durable; 0n: there is none. */
+  readonly head: bigint;
   /** INTENT entries that no OUTCOME ends, the oldest first. */
   openIntents(): Promise<AuditEntry[]>;
   /** Brakes that hold, wait for approval, or have holds that are not settled; the oldest first. */
@@ -57,6 +66,13 @@ export interface Answer {
   readonly brakeId: string;
   /** ms since the epoch. */
   readonly time: number;
+}
+
+/** An entry as it is stored. */
+export interface StoredEntry {
+  readonly sequence: bigint;
+  /** What is hashed. */
+  readonly bytes: Uint8Array;
 }
 
 /** Which entries; all that is set has to match. */

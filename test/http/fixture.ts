@@ -130,6 +130,10 @@ export async function startPort(options: FixtureOptions = {}): Promise<Fixture> 
       requests.push({ method: "ListAuditEntries", request });
       return { entries: [] };
     },
+    getAuditReceipt: () => ({}),
+    getCheckpoint: () => ({}),
+    rotateLedgerKey: () => ({}),
+    exportAuditEntries: async function* () {},
   };
   const recorded: Interceptor = (next) => (req) => {
     const call = req.contextValues.get(callKey);

@@ -8,6 +8,8 @@ import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ExportAuditEntriesRequestSchema, ExportBegin, ExportEnd, GetAuditReceiptRequestSchema, GetAuditReceiptResponseSchema, GetCheckpointRequestSchema, GetCheckpointResponseSchema, RotateLedgerKeyRequestSchema, RotateLedgerKeyResponseSchema } from "./audit_proof_pb.ts";
+import { file_missioncontrol_v1_audit_proof } from "./audit_proof_pb.ts";
 import { file_missioncontrol_v1_governance } from "./governance_pb.ts";
 import type { Workflow_Status } from "./workflow_pb.ts";
 import { file_missioncontrol_v1_workflow } from "./workflow_pb.ts";
@@ -17,7 +19,87 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/v1/audit_log.proto.
  */
 export const file_missioncontrol_v1_audit_log: GenFile = /*@__PURE__*/
-  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIuYCChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhIhCgZhY3Rpb24YAiADKAlCEbpIDpIBCxAQIgdyBRABGIABEhgKBnRhcmdldBgDIAEoCUIIukgFcgMYgAQSRQoFcGhhc2UYBCADKA4yIy5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5LlBoYXNlQhG6SA6SAQsQCCIHggEEEAEgABIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KCXBhZ2Vfc2l6ZRgHIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAggASgJQgi6SAVyAxiAAhIZCgdjYWxsX2lkGAkgASgJQgi6SAVyAxiAASJjChhMaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2USLgoHZW50cmllcxgBIAMoCzIdLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItsFCgpBdWRpdEVudHJ5EhAKCGVudHJ5X2lkGAEgASgJEhAKCHNlcXVlbmNlGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKBXBoYXNlGAQgASgOMiMubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5QaGFzZRIvCglwcmluY2lwYWwYBSABKAsyHC5taXNzaW9uY29udHJvbC52MS5QcmluY2lwYWwSDgoGYWN0aW9uGAYgASgJEg4KBm1ldGhvZBgHIAEoCRIQCghwcm90b2NvbBgIIAEoCRIOCgZ0YXJnZXQYCSABKAkSDwoHY2FsbF9pZBgKIAEoCRISCgpyZXF1ZXN0X2lkGAsgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAwgASgMEg4KBnJlYXNvbhgNIAEoCRIRCgllbWVyZ2VuY3kYDiABKAgSLQoIZGVjaXNpb24YDyABKAsyGy5taXNzaW9uY29udHJvbC52MS5EZWNpc2lvbhIOCgZlbmdpbmUYECABKAkSEAoIYnJha2VfaWQYESABKAkSFwoPaW50ZW50X2VudHJ5X2lkGBIgASgJEhMKC3Jlc3VsdF9jb2RlGBMgASgJEhQKDGVycm9yX3JlYXNvbhgUIAEoCRI7Cg9vYnNlcnZlZF9zdGF0dXMYFSABKA4yIi5taXNzaW9uY29udHJvbC52MS5Xb3JrZmxvdy5TdGF0dXMSKwoIZHVyYXRpb24YFiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHbWVzc2FnZRgXIAEoCRINCgVjb3VudBgYIAEoAyJZCgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEgoKBklOVEVOVBABEgsKB09VVENPTUUQAhIKCgZERU5JRUQQAxIICgRSRUFEEAQSCgoGU1lTVEVNEAUihAEKCVByaW5jaXBhbBIOCgZpc3N1ZXIYASABKAkSDwoHc3ViamVjdBgCIAEoCRINCgVyb2xlcxgDIAMoCRIQCgh0b2tlbl9pZBgEIAEoCRIdChVhdXRoZW50aWNhdGlvbl9tZXRob2QYBSABKAkSFgoOc291cmNlX2FkZHJlc3MYBiABKAkiawoIRGVjaXNpb24SDwoHYWxsb3dlZBgBIAEoCBIPCgdtZXNzYWdlGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSFwoPcG9saWN5X3NldF9oYXNoGAQgASgJEhAKCGJ5cGFzc2VkGAUgAygJMrEBCghBdWRpdExvZxKkAQoQTGlzdEF1ZGl0RW50cmllcxIqLm1pc3Npb25jb250cm9sLnYxLkxpc3RBdWRpdEVudHJpZXNSZXF1ZXN0GisubWlzc2lvbmNvbnRyb2wudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlIjeK5xgaCgphdWRpdC5yZWFkEgphdWRpdC5saXN0GAGC0+STAhMSES92MS9hdWRpdC9lbnRyaWVzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIrUBChpFeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZRIvCgViZWdpbhgBIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEJlZ2luSAASMQoFZW50cnkYAiABKAsyIC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRlZEVudHJ5SAASKwoDZW5kGAMgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0RW5kSABCBgoEbGluZSJeCg1FeHBvcnRlZEVudHJ5EhAKCHNlcXVlbmNlGAEgASgDEg0KBWJ5dGVzGAIgASgMEiwKBWVudHJ5GAMgASgLMh0ubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeSLmAgoXTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QSGQoHc3ViamVjdBgBIAEoCUIIukgFcgMYgAISIQoGYWN0aW9uGAIgAygJQhG6SA6SAQsQECIHcgUQARiAARIYCgZ0YXJnZXQYAyABKAlCCLpIBXIDGIAEEkUKBXBoYXNlGAQgAygOMiMubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5QaGFzZUIRukgOkgELEAgiB4IBBBABIAASKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdCglwYWdlX3NpemUYByABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgIIAEoCUIIukgFcgMYgAISGQoHY2FsbF9pZBgJIAEoCUIIukgFcgMYgAEiYwoYTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlEi4KB2VudHJpZXMYASADKAsyHS5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLbBQoKQXVkaXRFbnRyeRIQCghlbnRyeV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgVwaGFzZRgEIAEoDjIjLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkuUGhhc2USLwoJcHJpbmNpcGFsGAUgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuUHJpbmNpcGFsEg4KBmFjdGlvbhgGIAEoCRIOCgZtZXRob2QYByABKAkSEAoIcHJvdG9jb2wYCCABKAkSDgoGdGFyZ2V0GAkgASgJEg8KB2NhbGxfaWQYCiABKAkSEgoKcmVxdWVzdF9pZBgLIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgMIAEoDBIOCgZyZWFzb24YDSABKAkSEQoJZW1lcmdlbmN5GA4gASgIEi0KCGRlY2lzaW9uGA8gASgLMhsubWlzc2lvbmNvbnRyb2wudjEuRGVjaXNpb24SDgoGZW5naW5lGBAgASgJEhAKCGJyYWtlX2lkGBEgASgJEhcKD2ludGVudF9lbnRyeV9pZBgSIAEoCRITCgtyZXN1bHRfY29kZRgTIAEoCRIUCgxlcnJvcl9yZWFzb24YFCABKAkSOwoPb2JzZXJ2ZWRfc3RhdHVzGBUgASgOMiIubWlzc2lvbmNvbnRyb2wudjEuV29ya2Zsb3cuU3RhdHVzEisKCGR1cmF0aW9uGBYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc3NhZ2UYFyABKAkSDQoFY291bnQYGCABKAMiWQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIKCgZJTlRFTlQQARILCgdPVVRDT01FEAISCgoGREVOSUVEEAMSCAoEUkVBRBAEEgoKBlNZU1RFTRAFIoQBCglQcmluY2lwYWwSDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkSDQoFcm9sZXMYAyADKAkSEAoIdG9rZW5faWQYBCABKAkSHQoVYXV0aGVudGljYXRpb25fbWV0aG9kGAUgASgJEhYKDnNvdXJjZV9hZGRyZXNzGAYgASgJImsKCERlY2lzaW9uEg8KB2FsbG93ZWQYASABKAgSDwoHbWVzc2FnZRgCIAEoCRISCgpwb2xpY3lfaWRzGAMgAygJEhcKD3BvbGljeV9zZXRfaGFzaBgEIAEoCRIQCghieXBhc3NlZBgFIAMoCTKABwoIQXVkaXRMb2cSpAEKEExpc3RBdWRpdEVudHJpZXMSKi5taXNzaW9uY29udHJvbC52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBorLm1pc3Npb25jb250cm9sLnYxLkxpc3RBdWRpdEVudHJpZXNSZXNwb25zZSI3iucYGgoKYXVkaXQucmVhZBIKYXVkaXQubGlzdBgBgtPkkwITEhEvdjEvYXVkaXQvZW50cmllcxLAAQoPR2V0QXVkaXRSZWNlaXB0EikubWlzc2lvbmNvbnRyb2wudjEuR2V0QXVkaXRSZWNlaXB0UmVxdWVzdBoqLm1pc3Npb25jb250cm9sLnYxLkdldEF1ZGl0UmVjZWlwdFJlc3BvbnNlIlaK5xgdCgphdWRpdC5yZWFkEg1hdWRpdC5yZWNlaXB0GAGC0+STAi9iB3JlY2VpcHQSJC92MS9hdWRpdC9lbnRyaWVzL3tlbnRyeV9pZH0vcmVjZWlwdBKkAQoNR2V0Q2hlY2twb2ludBInLm1pc3Npb25jb250cm9sLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GigubWlzc2lvbmNvbnRyb2wudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIkCK5xggCgphdWRpdC5yZWFkEhBhdWRpdC5jaGVja3BvaW50GAGC0+STAhYSFC92MS9hdWRpdC9jaGVja3BvaW50Eq0BChJFeHBvcnRBdWRpdEVudHJpZXMSLC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRBdWRpdEVudHJpZXNSZXF1ZXN0Gi0ubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0QXVkaXRFbnRyaWVzUmVzcG9uc2UiOIrnGBwKCmF1ZGl0LnJlYWQSDGF1ZGl0LmV4cG9ydBgBgtPkkwISEhAvdjEvYXVkaXQvZXhwb3J0MAESsgEKD1JvdGF0ZUxlZGdlcktleRIpLm1pc3Npb25jb250cm9sLnYxLlJvdGF0ZUxlZGdlcktleVJlcXVlc3QaKi5taXNzaW9uY29udHJvbC52MS5Sb3RhdGVMZWRnZXJLZXlSZXNwb25zZSJIiucYJgoQYXVkaXQucm90YXRlX2tleRIQYXVkaXQucm90YXRlX2tleRgCgtPkkwIYOgEqIhMvdjEvYXVkaXQ6cm90YXRlS2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_proof, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+
+/**
+ * One line of an export.
+ *
+ * @generated from message missioncontrol.v1.ExportAuditEntriesResponse
+ */
+export type ExportAuditEntriesResponse = Message<"missioncontrol.v1.ExportAuditEntriesResponse"> & {
+  /**
+   * Which line.
+   *
+   * @generated from oneof missioncontrol.v1.ExportAuditEntriesResponse.line
+   */
+  line: {
+    /**
+     * The first.
+     *
+     * @generated from field: missioncontrol.v1.ExportBegin begin = 1;
+     */
+    value: ExportBegin;
+    case: "begin";
+  } | {
+    /**
+     * One for each entry.
+     *
+     * @generated from field: missioncontrol.v1.ExportedEntry entry = 2;
+     */
+    value: ExportedEntry;
+    case: "entry";
+  } | {
+    /**
+     * The last.
+     *
+     * @generated from field: missioncontrol.v1.ExportEnd end = 3;
+     */
+    value: ExportEnd;
+    case: "end";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message missioncontrol.v1.ExportAuditEntriesResponse.
+ * Use `create(ExportAuditEntriesResponseSchema)` to create a new message.
+ */
+export const ExportAuditEntriesResponseSchema: GenMessage<ExportAuditEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_audit_log, 0);
+
+/**
+ * ExportedEntry is an entry as it is stored.
+ *
+ * @generated from message missioncontrol.v1.ExportedEntry
+ */
+export type ExportedEntry = Message<"missioncontrol.v1.ExportedEntry"> & {
+  /**
+   * Its position in the ledger.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The entry as it is stored and hashed: the bytes of an AuditEntry.
+   *
+   * @generated from field: bytes bytes = 2;
+   */
+  bytes: Uint8Array;
+
+  /**
+   * The same in readable form; unset with bytes_only. Verification holds it against the bytes.
+   *
+   * @generated from field: missioncontrol.v1.AuditEntry entry = 3;
+   */
+  entry?: AuditEntry | undefined;
+};
+
+/**
+ * Describes the message missioncontrol.v1.ExportedEntry.
+ * Use `create(ExportedEntrySchema)` to create a new message.
+ */
+export const ExportedEntrySchema: GenMessage<ExportedEntry> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_audit_log, 1);
 
 /**
  * Asks for ledger entries that match all of what is set.
@@ -94,7 +176,7 @@ export type ListAuditEntriesRequest = Message<"missioncontrol.v1.ListAuditEntrie
  * Use `create(ListAuditEntriesRequestSchema)` to create a new message.
  */
 export const ListAuditEntriesRequestSchema: GenMessage<ListAuditEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 0);
+  messageDesc(file_missioncontrol_v1_audit_log, 2);
 
 /**
  * Ledger entries, the newest first.
@@ -122,7 +204,7 @@ export type ListAuditEntriesResponse = Message<"missioncontrol.v1.ListAuditEntri
  * Use `create(ListAuditEntriesResponseSchema)` to create a new message.
  */
 export const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 1);
+  messageDesc(file_missioncontrol_v1_audit_log, 3);
 
 /**
  * AuditEntry is one line of the ledger. It is stored as the bytes of this message and hashed as stored.
@@ -304,7 +386,7 @@ export type AuditEntry = Message<"missioncontrol.v1.AuditEntry"> & {
  * Use `create(AuditEntrySchema)` to create a new message.
  */
 export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 2);
+  messageDesc(file_missioncontrol_v1_audit_log, 4);
 
 /**
  * What part of a call the entry records.
@@ -366,7 +448,7 @@ export type AuditEntry_Phase = (typeof AuditEntry_Phase)[keyof typeof AuditEntry
  * Describes the enum missioncontrol.v1.AuditEntry.Phase.
  */
 export const AuditEntry_PhaseSchema: GenEnum<AuditEntry_Phase> = /*@__PURE__*/
-  enumDesc(file_missioncontrol_v1_audit_log, 2, 0);
+  enumDesc(file_missioncontrol_v1_audit_log, 4, 0);
 
 /**
  * Principal is who called.
@@ -422,7 +504,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
  * Use `create(PrincipalSchema)` to create a new message.
  */
 export const PrincipalSchema: GenMessage<Principal> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 3);
+  messageDesc(file_missioncontrol_v1_audit_log, 5);
 
 /**
  * Decision is what policy said about a call.
@@ -471,7 +553,7 @@ export type Decision = Message<"missioncontrol.v1.Decision"> & {
  * Use `create(DecisionSchema)` to create a new message.
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 4);
+  messageDesc(file_missioncontrol_v1_audit_log, 6);
 
 /**
  * AuditLog shows the ledger: every call, denied ones too, written before it took effect.
@@ -488,6 +570,47 @@ export const AuditLog: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * Proves that an entry is in the ledger. For an entry that no checkpoint covers yet it waits for one, up to 2 s.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.GetAuditReceipt
+   */
+  getAuditReceipt: {
+    methodKind: "unary";
+    input: typeof GetAuditReceiptRequestSchema;
+    output: typeof GetAuditReceiptResponseSchema;
+  },
+  /**
+   * The newest checkpoint of the ledger, and a proof that the ledger only grew since an earlier one.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.GetCheckpoint
+   */
+  getCheckpoint: {
+    methodKind: "unary";
+    input: typeof GetCheckpointRequestSchema;
+    output: typeof GetCheckpointResponseSchema;
+  },
+  /**
+   * The ledger with what verifies it elsewhere: a line that begins it, a line for each entry, the oldest first, and a line
+   * with the checkpoint that covers it. By REST it is a file of these lines (NDJSON), ready to be verified.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.ExportAuditEntries
+   */
+  exportAuditEntries: {
+    methodKind: "server_streaming";
+    input: typeof ExportAuditEntriesRequestSchema;
+    output: typeof ExportAuditEntriesResponseSchema;
+  },
+  /**
+   * Has a new key sign the ledger from now on. A note signed by both keys says so, so that who trusts the old one can follow.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.RotateLedgerKey
+   */
+  rotateLedgerKey: {
+    methodKind: "unary";
+    input: typeof RotateLedgerKeyRequestSchema;
+    output: typeof RotateLedgerKeyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_missioncontrol_v1_audit_log, 0);

@@ -1,0 +1,183 @@
+import { fromJsonString, toJson } from "@bufbuild/protobuf";
+import {
+  type AuditEntry,
+  type ExportAuditEntriesResponse,
+  ExportAuditEntriesResponseSchema,
+} from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { ExportBegin, ExportEnd } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { leafHash, sameHash } from "./hash.ts";
+import { LogKeys } from "./log-keys.ts";
+import { type Acknowledgement, type Pruning, parseAcknowledgement, parsePruning } from "./log-notes.ts";
+import { CompactRange } from "./merkle.ts";
+import { ProofError } from "./proof-error.ts";
+import { decodeEntry } from "./receipt.ts";
+import type { VerifierKey } from "./verifier-key.ts";
+
+/** Characters of one line: an entry is bounded far below that. */
+const maxLine = 1 << 20;
+
+/** What an export has to be. */
+export interface ExportExpectation {
+  /** The log's key, or an earlier one. */
+  readonly trusted: VerifierKey;
+  /** Checkpoints of the same log that were seen before: the export has to go on from each. */
+  readonly seen?: readonly Checkpoint[];
+  /** The sequence that the export was asked to begin behind; by default it has to begin with the ledger. */
+  readonly after?: number;
+}
+
+/** What was verified. */
+export interface VerifiedExport {
+  /** The checkpoint that covers it. */
+  readonly checkpoint: Checkpoint;
+  /** The sequence that the entries come behind: what is before was pruned, or not asked for. */
+  readonly after: number;
+  /** How many entries it has. */
+  readonly entries: number;
+  readonly prunings: readonly Pruning[];
+  readonly acknowledgements: readonly Acknowledgement[];
+  /** Checkpoints seen before which are of a tree smaller than what the export begins with: it says nothing about them. */
+  readonly notCompared: readonly Checkpoint[];
+}
+
+/** Verifies an export message by message, in memory that does not grow with it. Every method throws ProofError at once. */
+export class ExportVerifier {
+  readonly #expected: ExportExpectation;
+  /** Those that were seen before and whose size is not reached yet, the smallest first. */
+  readonly #ahead: Checkpoint[];
+  readonly #notCompared: Checkpoint[] = [];
+  #begin: ExportBegin | undefined;
+  #range = new CompactRange();
+  #beginRoot = this.#range.root();
+  #end: ExportEnd | undefined;
+
+  constructor(expected: ExportExpectation) {
+    this.#expected = expected;
+    this.#ahead = [...(expected.seen ?? [])].sort((a, b) => a.size - b.size);
+  }
+
+  /** The last sequence that was taken. */
+  get sequence(): number {
+    return this.#range.size;
+  }
+
+  /** Takes the next line of an export's file; returns its entry, if it is one. */
+  line(text: string): AuditEntry | undefined {
+    if (text.length > maxLine) throw new ProofError(`${this.#place()} is too long`);
+    const message = parseLine(text, this.#place());
+    const entry = this.take(message);
+    // The readable part is held against the bytes, and nothing stands in the line beside: what was edited is found.
+    const line = message.line;
+    if (line.case === "entry" && line.value.entry !== undefined && entry !== undefined) line.value.entry = entry;
+    if (lineText(message) !== text)
+      throw new ProofError(`${this.#place()} was edited: it does not say what its bytes say`);
+    return entry;
+  }
+
+  /** Takes the next message; returns its entry, if it is one. */
+  take({ line }: ExportAuditEntriesResponse): AuditEntry | undefined {
+    if (this.#end !== undefined) throw new ProofError("something stands behind the checkpoint that ends the export");
+    if (this.#begin === undefined) {
+      if (line.case !== "begin") throw new ProofError("this is not an export from its beginning");
+      this.#takeBegin(line.value);
+      return undefined;
+    }
+    if (line.case === "end") {
+      this.#end = line.value;
+      return undefined;
+    }
+    if (line.case !== "entry") throw new ProofError(`${this.#place()} is neither an entry nor the end`);
+    const entry = decodeEntry(line.value.bytes);
+    const expected = BigInt(this.#range.size + 1);
+    if (entry.sequence !== expected || line.value.sequence !== expected) {
+      throw new ProofError(`entry ${entry.sequence} stands where entry ${expected} should be`);
+    }
+    this.#range.append(leafHash(line.value.bytes));
+    this.#compare();
+    return entry;
+  }
+
+  /** The export has no more lines. */
+  finish(): VerifiedExport {
+    const [begin, end] = [this.#begin, this.#end];
+    if (begin === undefined) throw new ProofError("the export is empty");
+    if (end === undefined) throw new ProofError(`the export was cut off behind entry ${this.#range.size}`);
+    const keys = new LogKeys(this.#expected.trusted);
+    for (const note of end.keyRotations) keys.follow(note);
+    const checkpoint = keys.open(end.checkpoint);
+    if (checkpoint.size !== this.#range.size) {
+      throw new ProofError(
+        `the checkpoint covers ${checkpoint.size} entries, the export ends with ${this.#range.size}`,
+      );
+    }
+    if (!sameHash(checkpoint.root, this.#range.root())) {
+      throw new ProofError("the entries are not those that the checkpoint was signed over");
+    }
+    const [ahead] = this.#ahead;
+    if (ahead !== undefined) {
+      throw new ProofError(
+        `the ledger was rolled back: it had ${ahead.size} entries when it was seen before, and has ${checkpoint.size} now`,
+      );
+    }
+    const prunings = end.prunings.map((note) => parsePruning(keys.openText(note)));
+    this.#assertComplete(Number(begin.after), prunings);
+    return {
+      checkpoint,
+      after: Number(begin.after),
+      entries: checkpoint.size - Number(begin.after),
+      prunings,
+      acknowledgements: end.acknowledgements.map((note) => parseAcknowledgement(keys.openText(note))),
+      notCompared: this.#notCompared,
+    };
+  }
+
+  #takeBegin(begin: ExportBegin): void {
+    this.#begin = begin;
+    this.#range = new CompactRange(Number(begin.after), begin.range);
+    this.#beginRoot = this.#range.root();
+    while (this.#ahead[0] !== undefined && this.#ahead[0].size < this.#range.size) {
+      this.#notCompared.push(this.#ahead.shift() as Checkpoint);
+    }
+    this.#compare();
+  }
+
+  #compare(): void {
+    while (this.#ahead[0]?.size === this.#range.size) {
+      const seen = this.#ahead.shift() as Checkpoint;
+      if (!sameHash(seen.root, this.#range.root())) {
+        throw new ProofError(`the first ${seen.size} entries are not what they were when the ledger was seen before`);
+      }
+    }
+  }
+
+  /** What is missing at the front was pruned, by a note of the log's own, or not asked for. */
+  #assertComplete(after: number, prunings: readonly Pruning[]): void {
+    const { after: asked = 0, trusted } = this.#expected;
+    if (after === asked) return;
+    const pruning = prunings.find(({ size, origin }) => size === after && origin === trusted.name);
+    if (pruning === undefined || !sameHash(pruning.root, this.#beginRoot)) {
+      throw new ProofError(
+        `the export begins behind entry ${after}, and no signed note says that the entries before were pruned`,
+      );
+    }
+  }
+
+  #place(): string {
+    return this.#begin === undefined ? "the first line" : `the line behind entry ${this.#range.size}`;
+  }
+}
+
+/** One line of an export's file, without its line break. */
+export function lineText(message: ExportAuditEntriesResponse): string {
+  return JSON.stringify(toJson(ExportAuditEntriesResponseSchema, message));
+}
+
+/** Reads a line of an export. Throws ProofError, with where it stands, where it is none. */
+function parseLine(text: string, place: string): ExportAuditEntriesResponse {
+  try {
+    return fromJsonString(ExportAuditEntriesResponseSchema, text);
+  } catch (cause) {
+    throw new ProofError(`${place} is not a line of an export`, { cause });
+  }
+}

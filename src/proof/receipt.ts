@@ -1,0 +1,42 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { AuditReceipt } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { leafHash } from "./hash.ts";
+import { LogKeys } from "./log-keys.ts";
+import { verifyInclusion } from "./merkle.ts";
+import { ProofError } from "./proof-error.ts";
+import type { VerifierKey } from "./verifier-key.ts";
+
+/**
+ * Verifies a receipt by the log's key alone: the entry that it proves to be in the ledger, and the checkpoint that covers it.
+ *
+ * @throws ProofError that says what does not hold.
+ */
+export function verifyReceipt(
+  receipt: AuditReceipt,
+  trusted: VerifierKey,
+): { readonly entry: AuditEntry; readonly checkpoint: Checkpoint } {
+  const keys = new LogKeys(trusted);
+  for (const note of receipt.keyRotations) keys.follow(note);
+  const checkpoint = keys.open(receipt.checkpoint);
+  const entry = decodeEntry(receipt.entry);
+  const index = Number(receipt.leafIndex);
+  if (entry.entryId !== receipt.entryId) {
+    throw new ProofError(`the receipt is for entry ${receipt.entryId}, but holds ${entry.entryId}`);
+  }
+  if (entry.sequence !== receipt.leafIndex + 1n) {
+    throw new ProofError(`entry ${entry.sequence} is not at index ${receipt.leafIndex} of the ledger`);
+  }
+  verifyInclusion({ index, hash: leafHash(receipt.entry) }, checkpoint, receipt.inclusionProof);
+  return { entry, checkpoint };
+}
+
+/** The entry of these bytes. Throws ProofError where they are none. */
+export function decodeEntry(bytes: Uint8Array): AuditEntry {
+  try {
+    return fromBinary(AuditEntrySchema, bytes);
+  } catch (cause) {
+    throw new ProofError("the bytes of an entry are not one", { cause });
+  }
+}
