@@ -9,12 +9,13 @@ import {
 import {
   GetAuditReceiptResponseSchema,
   GetCheckpointResponseSchema,
+  RotateLedgerKeyResponseSchema,
 } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
-import { callOf } from "../interceptors/context.ts";
 import type { LedgerProofs } from "../ledger/proofs.ts";
 import { parseCheckpoint } from "../proof/checkpoint.ts";
 import { parseNote } from "../proof/note.ts";
 import { decodeEntry } from "../proof/receipt.ts";
+import { callerOf } from "./caller.ts";
 
 /** The AuditLog service's RPCs about proofs: translate, call, translate. */
 export function auditProofs(
@@ -50,12 +51,13 @@ export function auditProofs(
       });
     },
 
-    async rotateLedgerKey(_, { values }) {
+    async rotateLedgerKey(_, context) {
+      const { entryId: auditEntryId } = callerOf(context);
       const keyRotation = await proofs.rotateKey();
       return create(RotateLedgerKeyResponseSchema, {
         verifierKey: proofs.verifierKey,
         keyRotation,
-        auditEntryId: callOf(values).entryId ?? "",
+        auditEntryId,
       });
     },
 
