@@ -77,6 +77,7 @@ export async function startDevMode(
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
       roles: file.roles,
       corsOrigins: file.cors?.origins,
+      tenantLabel: file.tenant_label,
       ...file.brakes,
       components,
       version: packageVersion(),

@@ -76,6 +76,8 @@ export class MissionControlError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** Fields of the request that were wrong, by their proto path. */
   readonly violations: readonly { field: string; description: string }[];
+  /** What the ledger is told beside the message, where the caller must not learn it; "" where there is nothing. */
+  readonly unsaid: string;
 
   constructor(
     reason: Reason,
@@ -83,6 +85,7 @@ export class MissionControlError extends Error {
     options: {
       metadata?: Record<string, string>;
       violations?: readonly { field: string; description: string }[];
+      unsaid?: string;
       cause?: unknown;
     } = {},
   ) {
@@ -90,6 +93,7 @@ export class MissionControlError extends Error {
     this.reason = reason;
     this.metadata = options.metadata ?? {};
     this.violations = options.violations ?? [];
+    this.unsaid = options.unsaid ?? "";
   }
 
   /** The gRPC code of the reason. */

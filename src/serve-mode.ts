@@ -5,7 +5,9 @@ import { type OpenEngine, openEngine } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
 import { checkIssuers } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
+import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
+import { defaultRoles } from "./policy/roles.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
 import { packageRoot, packageVersion } from "./process/package.ts";
@@ -48,6 +50,7 @@ export async function startServeMode(
       engines,
       issuers,
       roles: file.roles,
+      tenantLabel: file.tenant_label,
       components: [],
       version: packageVersion(),
       devMode: false,
@@ -75,6 +78,7 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
   const { issuers, file } = config;
   try {
     if (file.tls !== undefined) await readTlsFiles(file.tls);
+    new Access(file.roles ?? defaultRoles, { engines: config.engines.map(({ name }) => name) });
     await checkIssuers(issuers);
     await openPolicy({ dir: policiesDirOf(config) }, createLog("silent"));
   } catch (error) {

@@ -28,6 +28,7 @@ import type { IssuerConfig } from "./identity/issuer.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
 import { authenticator } from "./interceptors/authenticate.ts";
+import { reachOf } from "./interceptors/authorize.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
@@ -35,6 +36,7 @@ import { guarded, LedgerProofs } from "./ledger/proofs.ts";
 import type { Publisher } from "./ledger/publisher.ts";
 import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
 import type { Logger } from "./log.ts";
+import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
 import type { RemoteConfig } from "./policy/remote.ts";
 import { defaultRoles, type Roles } from "./policy/roles.ts";
@@ -45,6 +47,7 @@ import { ControlService } from "./services/control.ts";
 import { drillComponent } from "./services/drill.ts";
 import { DrillSchedule, minDrillEveryMs } from "./services/drill-schedule.ts";
 import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
+import { EntrySight } from "./services/entry-sight.ts";
 import { gateService } from "./services/gate.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
@@ -95,6 +98,8 @@ export interface ServerOptions {
   readonly refusalLimits?: Partial<RefusalLimits> | undefined;
   /** Whose pages may call from a browser, as exact origins; by default nobody's. */
   readonly corsOrigins?: readonly string[] | undefined;
+  /** The label that names a workflow's tenant; by default "tenant". */
+  readonly tenantLabel?: string | undefined;
   /** Why the port does without TLS, for the ledger; undefined where it does not, or in dev mode. */
   readonly plaintextBecause?: string | undefined;
   /** What drills brake; without any, there are none. */
@@ -113,19 +118,20 @@ export interface Server {
 
 /** The composition root: settles what a crash left open, makes the brakes true, then takes calls. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { log, canaries = [], drillEveryMs, roles = defaultRoles } = options;
+  const { log, canaries = [], drillEveryMs } = options;
   if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
   const policy = await openPolicy({ dir: options.policiesDir, remotes: options.policyRemotes }, log);
+  const engineNames = options.engines.map((engine) => engine.name);
+  const access = new Access(options.roles ?? defaultRoles, { tenantLabel: options.tenantLabel, engines: engineNames });
   const verifier = await createVerifier({
     issuers: options.issuers,
-    roles: Object.keys(roles),
+    roles: Object.keys(access.roles),
     log,
     insecureLoopback: options.devMode,
   });
   const engines = new EngineRegistry(options.engines);
-  const engineNames = options.engines.map((engine) => engine.name);
   const database = openSqlite(options.databasePath);
   const directory = dirname(options.databasePath);
   const proofs = await LedgerProofs.open({
@@ -154,7 +160,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
   const lifecycle = new Lifecycle(brakes, engines, rules.approveWithinMs, log);
   const commands = new FleetCommands(brakes, engines, catching, gates, rules);
-  const targets = new BrakeTargets(brakes, commands);
+  const targets = new BrakeTargets(brakes, commands, access);
   const drillCommands = { brakes, engines, pauses, fleet: commands, gateRules };
   const drills = await Drills.open({ ...drillCommands, canaries, ledger, store, log });
   const schedule = new DrillSchedule(drills, ledger, log);
@@ -196,9 +202,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ledger,
     refusals,
     verifier,
-    roles,
+    access,
     policy,
-    resolveTarget: (workflowId, signal) => workflows.get(workflowId, signal),
+    resolveTarget: (workflowId, sight, signal) => workflows.get(workflowId, signal, sight),
     resolveBrake: (call, signal) => targets.factsOf(call, signal),
     ended: (call, code) => metrics.ended(call, code),
   });
@@ -223,10 +229,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           store,
           idempotency,
           policy,
-          roles,
+          access,
         }),
       );
-      router.service(AuditLog, auditLogService(store, proofs));
+      const sight = new EntrySight(brakes, workflows, store);
+      router.service(AuditLog, auditLogService(store, proofs, sight));
       router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
@@ -243,7 +250,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       metrics.ended(call, codeName(error.code));
       return recordRefusal(call, error);
     },
-    metrics: () => metrics.text(),
+    metrics: (call) => metrics.text(reachOf(call)),
     tls: options.tls,
     corsOrigins: options.corsOrigins,
     log,
@@ -302,6 +309,7 @@ async function recordStart(
 function engineComponent(engine: Engine): Component {
   return {
     name: `engine/${engine.name}`,
+    engine: engine.name,
     check: async (signal) => ({ status: "healthy", message: `version ${(await engine.probe(signal)).version}` }),
   };
 }
@@ -309,6 +317,7 @@ function engineComponent(engine: Engine): Component {
 function reconcilerComponent(reconciler: Reconciler): Component {
   return {
     name: `reconciler/${reconciler.state.engine}`,
+    engine: reconciler.state.engine,
     check: () => {
       const { fault, roundMs, lagMs } = reconciler.state;
       if (fault) return { status: "unhealthy", message: `since ${fault.since.toISOString()}: ${fault.message}` };

@@ -8,7 +8,8 @@ import {
   SelectorSchema,
   Brake_State as State,
 } from "../../gen/missioncontrol/v1/brakes_pb.ts";
-import type { Brake, BrakeState, Hold } from "../store/brake.ts";
+import type { BrakeState } from "../store/brake.ts";
+import type { SeenBrake } from "./brake-sight.ts";
 import { expireTimeOf } from "./expiry.ts";
 import type { Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
@@ -29,11 +30,10 @@ export const stateNames: Readonly<Partial<Record<State, BrakeState>>> = {
   [State.EXPIRED]: "EXPIRED",
 };
 
-/** A brake as callers see it, with the receipt over all its holds. */
-export function brakeViewOf(brake: Brake, all: readonly Hold[], gates: Gates): BrakeView {
+/** A brake as a caller sees it, with the receipt over those of its holds that they may see. */
+export function brakeViewOf({ brake, holds: all, whole }: SeenBrake, gates: Gates): BrakeView {
   const result = create(BrakeSchema, {
     brakeId: brake.brakeId,
-    selector: fromJson(SelectorSchema, brake.selector),
     includeDescendants: brake.includeDescendants,
     state: states[brake.state],
     reason: brake.reason,
@@ -42,17 +42,20 @@ export function brakeViewOf(brake: Brake, all: readonly Hold[], gates: Gates): B
     engagedBy: brake.engagedBy,
     createTime: timestampFromMs(brake.createTime),
     auditEntryId: brake.engageEntryId,
-    receipt: fleetReceipt(brake, all, new Set(gates.attached().map(({ gate }) => gate))),
+    receipt: fleetReceipt(
+      whole ? brake : { ...brake, gates: [] },
+      all,
+      new Set(gates.attached().map(({ gate }) => gate)),
+    ),
   });
+  if (whole) result.selector = fromJson(SelectorSchema, brake.selector);
   if (brake.engageTime !== undefined) result.engageTime = timestampFromMs(brake.engageTime);
   const expireTime = expireTimeOf(brake);
   if (expireTime !== undefined) result.expireTime = timestampFromMs(expireTime);
   const { approval, release } = brake;
   if (approval) {
     result.approval = create(ApprovalSchema, {
-      matched: approval.matched,
-      setHash: approval.setHash,
-      tolerance: approval.tolerance,
+      ...(whole && { matched: approval.matched, setHash: approval.setHash, tolerance: approval.tolerance }),
       approvedBy: approval.approvedBy,
     });
     if (approval.approveTime !== undefined) result.approval.approveTime = timestampFromMs(approval.approveTime);
@@ -66,7 +69,7 @@ export function brakeViewOf(brake: Brake, all: readonly Hold[], gates: Gates): B
       releaseTime: timestampFromMs(release.time),
       released: all.length - remaining,
       remaining,
-      haltedBecause: release.haltedBecause,
+      haltedBecause: whole || release.haltedBecause === "" ? release.haltedBecause : "released workflows failed",
     });
     if (release.staged) {
       const { percent, watchMs, maxFailures } = release.staged;

@@ -1,13 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { create } from "@bufbuild/protobuf";
+import { create, equals } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   BrakedWorkflowSchema,
+  BrakeSchema,
+  type Brake as BrakeView,
   WatchBrakeResponse_Kind as Kind,
   type WatchBrakeResponse,
   WatchBrakeResponseSchema,
 } from "../../gen/missioncontrol/v1/brakes_pb.ts";
-import type { Brake, Hold } from "../store/brake.ts";
+import type { Reach } from "../policy/reach.ts";
+import type { Hold } from "../store/brake.ts";
+import { seenWithin } from "./brake-sight.ts";
 import { brakeViewOf } from "./brake-view.ts";
 import type { Brakes } from "./brakes.ts";
 import { brakeNotFound } from "./fleet.ts";
@@ -19,12 +23,16 @@ const perEvent = 1_000;
 /** At most 10 events a second, and a sign of life after 15 s of silence. */
 const pace = { eventMs: 100, heartbeatMs: 15_000 } as const;
 
-/** A brake's progress: at once, then whenever it changes, until it is over or the signal aborts. Throws BRAKE_NOT_FOUND. */
+/**
+ * A brake's progress as far as it is within reach: at once, then whenever it changes, until it is over or the signal aborts.
+ * Throws BRAKE_NOT_FOUND.
+ */
 export async function* watchBrake(
   brakes: Brakes,
   gates: Gates,
   brakeId: string,
   includeWorkflows: boolean,
+  reach: Reach,
   signal: AbortSignal,
 ): AsyncGenerator<WatchBrakeResponse> {
   let changed = new AbortController();
@@ -33,27 +41,37 @@ export async function* watchBrake(
   });
   const told = new Map<string, string>();
   let warned = false;
+  let shown: BrakeView | undefined;
+  let toldTime = 0;
   try {
     while (!signal.aborted) {
       changed = new AbortController();
       const found = await brakes.find(brakeId);
-      if (!found) throw brakeNotFound(brakeId);
-      const { brake, holds } = found;
+      const seen = found && seenWithin(reach, found);
+      if (!seen) throw brakeNotFound(brakeId);
+      const { brake, holds } = seen;
       const over = brakes.active(brakeId) === undefined;
       const kind = over ? Kind.OVER : brake.expiryWarned && !warned ? Kind.EXPIRES_SOON : Kind.PROGRESS;
       warned = brake.expiryWarned;
       let changes = includeWorkflows ? news(holds, told) : [];
       // A thousand in each event, until all are told.
       for (; changes.length === perEvent; changes = news(holds, told)) {
-        yield eventOf(Kind.PROGRESS, brake, holds, gates, changes);
+        yield eventOf(Kind.PROGRESS, brakeViewOf(seen, gates), holds, changes);
       }
-      yield eventOf(kind, brake, holds, gates, changes);
+      const before = shown;
+      shown = brakeViewOf(seen, gates);
+      // What happens beyond reach is not even told as a change of nothing.
+      const isNews = kind !== Kind.PROGRESS || changes.length > 0 || !before || !equals(BrakeSchema, before, shown);
+      const silent = performance.now() - toldTime >= pace.heartbeatMs;
+      if (isNews || !reach.isLimited) yield eventOf(kind, shown, holds, changes);
+      else if (silent) yield eventOf(Kind.HEARTBEAT, shown, holds, []);
+      if (isNews || silent) toldTime = performance.now();
       if (over) return;
       await delay(pace.eventMs, undefined, { signal }).catch(() => undefined);
       while (!changed.signal.aborted && !signal.aborted) {
         const waiting = AbortSignal.any([changed.signal, signal]);
         const silent = await delay(pace.heartbeatMs, true, { signal: waiting }).catch(() => false);
-        if (silent) yield eventOf(Kind.HEARTBEAT, brake, holds, gates, []);
+        if (silent) yield eventOf(Kind.HEARTBEAT, brakeViewOf(seen, gates), holds, []);
       }
     }
   } finally {
@@ -61,21 +79,17 @@ export async function* watchBrake(
   }
 }
 
-function eventOf(
-  kind: Kind,
-  brake: Brake,
-  holds: readonly Hold[],
-  gates: Gates,
-  changed: readonly Hold[],
-): WatchBrakeResponse {
+function eventOf(kind: Kind, brake: BrakeView, seen: readonly Hold[], changed: readonly Hold[]): WatchBrakeResponse {
+  // Only what is seen is told, the parent through which something was caught as well.
+  const ids = new Set(changed.length > 0 ? seen.map(({ workflowId }) => workflowId) : []);
   return create(WatchBrakeResponseSchema, {
     kind,
-    brake: brakeViewOf(brake, holds, gates),
+    brake,
     workflows: changed.map((hold) =>
       create(BrakedWorkflowSchema, {
         workflowId: hold.workflowId,
         catchTime: timestampFromMs(hold.catchTime),
-        caughtThrough: hold.caughtThrough,
+        caughtThrough: ids.has(hold.caughtThrough) ? hold.caughtThrough : "",
         haltReceipt: receiptOf(hold),
         ended: hold.ended,
       }),

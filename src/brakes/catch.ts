@@ -2,6 +2,7 @@ import { fromJson } from "@bufbuild/protobuf";
 import { SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { type EngineWorkflow, endedStatuses } from "../engines/engine.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
+import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { Brakes } from "./brakes.ts";
 import { beginHalt, holds } from "./halt.ts";
@@ -39,7 +40,8 @@ export class Catching {
     if (this.#selectors.size > 2 * this.#brakes.count + 100) {
       for (const id of this.#selectors.keys()) if (!this.#brakes.active(id)) this.#selectors.delete(id);
     }
-    const compiled = compileSelector(fromJson(SelectorSchema, brake.selector), this.#engines);
+    const selector = fromJson(SelectorSchema, brake.selector);
+    const compiled = compileSelector(selector, this.#engines, new Reach(brake.scopes));
     this.#selectors.set(brake.brakeId, compiled);
     return compiled;
   }
@@ -90,6 +92,7 @@ export function catchAll(
     found.set(workflowId, {
       brakeId: brake.brakeId,
       workflowId,
+      traits: { type: row.type, labels: row.labels },
       catchTime: now,
       late,
       caughtThrough,
@@ -98,7 +101,7 @@ export function catchAll(
       halt,
     });
   };
-  const open = rows.filter((row) => !endedStatuses.includes(row.status));
+  const open = rows.filter((row) => !endedStatuses.includes(row.status) && selector.admits(engine, row));
   for (const row of open) if (selector.matches(engine, row)) take(row, "");
   if (!brake.includeDescendants) return [...found.values()];
   // A child may stand before its parent in the rows: until nothing new is found.

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
@@ -7,7 +6,9 @@ import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import type { Reach } from "../policy/reach.ts";
 import type { Brakes } from "./brakes.ts";
+import { SequenceTokens } from "./feed/sequence-tokens.ts";
 import { matches, type WorkflowFilter, type Workflows } from "./workflows.ts";
 
 const limits = {
@@ -45,12 +46,18 @@ interface Change {
 
 /** One watcher's mailbox: the latest state of each workflow that changed, in the order of their last change. */
 class Mailbox {
+  readonly #reach: Reach;
   readonly #waiting = new Map<string, Change>();
   #ring: (() => void) | undefined;
   overflowed = false;
 
+  constructor(reach: Reach) {
+    this.#reach = reach;
+  }
+
+  /** What is beyond its watcher's reach is not put: neither does it wake nor fill it. */
   put(change: Change): void {
-    if (this.overflowed) return;
+    if (this.overflowed || !this.#reach.admits(change.workflow.engine, change.workflow)) return;
     // A newer state goes to the end: a token that was given out says that everything before it was delivered.
     this.#waiting.delete(change.workflow.workflowId);
     this.#waiting.set(change.workflow.workflowId, change);
@@ -88,8 +95,7 @@ export class Feed {
   readonly #engines: EngineRegistry;
   readonly #workflows: Workflows;
   readonly #log: Logger;
-  /** Tokens of another run of the server do not fit this one's memory. */
-  readonly #epoch = randomBytes(6).toString("base64url");
+  readonly #tokens = new SequenceTokens();
   readonly #mailboxes = new Set<Mailbox>();
   readonly #remembered: Change[] = [];
   readonly #known = new Map<string, string>();
@@ -116,11 +122,16 @@ export class Feed {
   }
 
   /** What matches, as it is, then every change, until the signal aborts. Throws SLOW_CONSUMER, TOO_MANY_WATCHERS. */
-  async *watch(filter: WorkflowFilter, resumeToken: string, signal: AbortSignal): AsyncGenerator<FeedEvent> {
+  async *watch(
+    filter: WorkflowFilter,
+    resumeToken: string,
+    signal: AbortSignal,
+    reach: Reach,
+  ): AsyncGenerator<FeedEvent> {
     if (this.#mailboxes.size >= limits.watchers) {
       throw new MissionControlError("TOO_MANY_WATCHERS", `${limits.watchers} watchers are the limit: close some first`);
     }
-    const mailbox = new Mailbox();
+    const mailbox = new Mailbox(reach);
     this.#mailboxes.add(mailbox);
     this.#poll();
     const ending = AbortSignal.any([signal, this.#stop.signal]);
@@ -129,7 +140,7 @@ export class Feed {
       const missed = this.#since(resumeToken);
       const replayed = missed === undefined ? 0 : this.#seq;
       if (missed) for (const change of missed) mailbox.put(change);
-      else yield* this.#snapshot(filter, sent, ending);
+      else yield* this.#snapshot(filter, sent, ending, reach);
       while (!ending.aborted) {
         if (mailbox.overflowed) {
           throw new MissionControlError(
@@ -151,7 +162,9 @@ export class Feed {
         const leaves =
           (sent.delete(id) || change.seq <= replayed) && matches({ ...filter, statuses: [] }, change.workflow);
         if (matching) sent.add(id);
-        if (matching || leaves) yield this.#event("changed", change.workflow, change.seq);
+        if (!matching && !leaves) continue;
+        const [workflow] = await this.#workflows.withoutParents(reach, [change.workflow], ending);
+        yield this.#event("changed", workflow, change.seq);
       }
       if (this.#stop.signal.aborted) throw new MissionControlError("SHUTTING_DOWN", "the server stops: watch again");
     } finally {
@@ -167,12 +180,17 @@ export class Feed {
     await Promise.all(this.#pollers);
   }
 
-  async *#snapshot(filter: WorkflowFilter, sent: Set<string>, signal: AbortSignal): AsyncGenerator<FeedEvent> {
+  async *#snapshot(
+    filter: WorkflowFilter,
+    sent: Set<string>,
+    signal: AbortSignal,
+    reach: Reach,
+  ): AsyncGenerator<FeedEvent> {
     const from = this.#seq;
     yield { kind: "snapshotBegin", workflow: undefined, resumeToken: "" };
     let pageToken = "";
     do {
-      const page = await this.#workflows.list(filter, 500, pageToken, signal);
+      const page = await this.#workflows.list(filter, 500, pageToken, signal, reach);
       for (const workflow of page.workflows) {
         sent.add(workflow.workflowId);
         yield { kind: "snapshot", workflow, resumeToken: "" };
@@ -184,9 +202,8 @@ export class Feed {
 
   /** The changes behind a token, as far as they are remembered; undefined: a snapshot is needed. */
   #since(token: string): Change[] | undefined {
-    const [epoch, seqText] = token.split(".");
-    const seq = Number(seqText);
-    if (epoch !== this.#epoch || !Number.isSafeInteger(seq) || seq > this.#seq) return undefined;
+    const seq = this.#tokens.read(token);
+    if (seq === undefined || seq > this.#seq) return undefined;
     const oldest = this.#remembered[0]?.seq ?? this.#seq + 1;
     // While nobody watched, nobody looked: changes of that time are not remembered.
     if (seq < oldest - 1) return undefined;
@@ -194,7 +211,7 @@ export class Feed {
   }
 
   #event(kind: FeedEvent["kind"], workflow: Workflow | undefined, seq: number): FeedEvent {
-    return { kind, workflow, resumeToken: `${this.#epoch}.${seq}` };
+    return { kind, workflow, resumeToken: this.#tokens.write(seq) };
   }
 
   /** Who was cut off comes back within this time and misses nothing. */

@@ -5,6 +5,7 @@ import type { Engine, EngineWorkflow } from "../engines/engine.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
+import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import { type BlastRadius, radiusOf } from "./blast-radius.ts";
 import type { Brakes, Claim } from "./brakes.ts";
@@ -38,7 +39,6 @@ export const defaultFleetRules = (blastRadius: BlastRadius, longestMs?: number):
 export interface Asking {
   readonly subject: string;
   readonly issuer: string;
-  readonly roles: readonly string[];
   readonly reason: string;
   /** The durable INTENT entry. */
   readonly entryId: string;
@@ -69,6 +69,10 @@ export interface EngageFleet extends Asking {
   readonly expiresInMs: number | undefined;
   /** "" for whatever matches. */
   readonly expectedSetHash: string;
+  /** What the author reaches: it holds nothing beyond. */
+  readonly reach: Reach;
+  /** The author's roles that reach all that it matches: theirs is the blast radius. */
+  readonly roles: readonly string[];
 }
 
 /** Engages, approves and releases brakes on whatever their selectors match. */
@@ -88,11 +92,17 @@ export class FleetCommands {
   }
 
   /** What the selector matches now. Throws SELECTOR_EMPTY, SELECTOR_INVALID, ENGINE_UNAVAILABLE. */
-  async resolve(selector: Selector, includeDescendants: boolean, signal?: AbortSignal): Promise<Resolved> {
+  async resolve(
+    selector: Selector,
+    includeDescendants: boolean,
+    reach: Reach,
+    signal?: AbortSignal,
+  ): Promise<Resolved> {
     const engines = this.#engines.select();
     const compiled = compileSelector(
       selector,
       engines.map(({ name }) => name),
+      reach,
     );
     const byEngine = new Map<Engine, readonly EngineWorkflow[]>();
     const ids: string[] = [];
@@ -111,12 +121,7 @@ export class FleetCommands {
     return { selector: compiled, byEngine, count: ids.length, ids, setHash };
   }
 
-  /** True where a second person has to approve a brake on so many. */
-  needsApproval(roles: readonly string[], count: number): boolean {
-    return count > this.radius(roles);
-  }
-
-  /** The caller's blast radius. */
+  /** The widest blast radius of these roles. */
   radius(roles: readonly string[]): number {
     return radiusOf(this.#rules.blastRadius, roles);
   }
@@ -139,6 +144,7 @@ export class FleetCommands {
       brakeId: newBrakeId(),
       selector: toJson(SelectorSchema, command.selector),
       workflowId: "",
+      scopes: command.reach.scopes,
       includeDescendants: command.includeDescendants,
       state: waits ? "AWAITING_APPROVAL" : "ENGAGED",
       reason: command.reason,
@@ -225,7 +231,8 @@ export class FleetCommands {
         );
         return next;
       }
-      const resolved = await this.resolve(fromJson(SelectorSchema, brake.selector), brake.includeDescendants);
+      const selector = fromJson(SelectorSchema, brake.selector);
+      const resolved = await this.resolve(selector, brake.includeDescendants, new Reach(brake.scopes));
       const drift = new Set(resolved.ids).symmetricDifference(new Set(approval.ids)).size;
       if (drift > approval.tolerance) {
         throw new MissionControlError(
@@ -336,9 +343,11 @@ export class FleetCommands {
   }
 }
 
-export function brakeNotFound(brakeId: string): MissionControlError {
+/** @param unsaid for the ledger only: nobody may tell what is hidden from what is not there. */
+export function brakeNotFound(brakeId: string, unsaid = ""): MissionControlError {
   return new MissionControlError("BRAKE_NOT_FOUND", `there is no brake "${brakeId}": list them to see the ids`, {
     metadata: { brake_id: brakeId },
+    unsaid,
   });
 }
 
@@ -352,7 +361,10 @@ function withDescendants(
   const matched = new Map(rows.filter((row) => selector.matches(engine, row)).map((row) => [row.id, row]));
   for (let before = -1; include && before !== matched.size; ) {
     before = matched.size;
-    for (const row of rows) if (row.parentId !== undefined && matched.has(row.parentId)) matched.set(row.id, row);
+    for (const row of rows) {
+      const isChild = row.parentId !== undefined && matched.has(row.parentId);
+      if (isChild && selector.admits(engine, row)) matched.set(row.id, row);
+    }
   }
   return [...matched.values()];
 }

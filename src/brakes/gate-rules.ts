@@ -177,6 +177,7 @@ export class GateRules {
   async #handlers(engine: string, brake: Brake): Promise<string[]> {
     const selector = fromJson(SelectorSchema, brake.selector);
     const onlyLabels =
+      brake.scopes === undefined &&
       selector.labels.length > 0 &&
       selector.statuses.length === 0 &&
       selector.workflowIds.length === 0 &&

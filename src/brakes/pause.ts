@@ -89,6 +89,7 @@ export class PauseCommands {
       const hold: Hold = {
         brakeId: brake.brakeId,
         workflowId,
+        traits: { type: shown.type, labels: shown.labels },
         catchTime: now,
         late: false,
         caughtThrough: "",

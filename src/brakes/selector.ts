@@ -4,6 +4,7 @@ import { Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_
 import type { EngineStatus, EngineWorkflow, WorkflowQuery } from "../engines/engine.ts";
 import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
+import { Reach } from "../policy/reach.ts";
 import { describe } from "./selector/describe.ts";
 import { compileExpression, type Verdict } from "./selector/expression.ts";
 import { fieldsSet, parseLabel, violationsOf } from "./selector/validate.ts";
@@ -25,9 +26,15 @@ export interface GateRule {
 
 /**
  * Checks a selector and makes it ready to be asked. Throws SELECTOR_EMPTY where nothing is set, SELECTOR_INVALID with the
- * fields that are wrong; it is invalid as well where nothing on any of the known engines could ever match it.
+ * fields that are wrong; it is invalid as well where nothing on any of the known engines could ever match it. Engines beyond
+ * reach are not known, and workflows beyond it never match.
  */
-export function compileSelector(selector: Selector, knownEngines: readonly string[]): CompiledSelector {
+export function compileSelector(
+  selector: Selector,
+  allEngines: readonly string[],
+  reach: Reach = Reach.everything,
+): CompiledSelector {
+  const knownEngines = allEngines.filter((engine) => reach.admitsEngine(engine));
   if (!selector.everything && fieldsSet(selector).length === 0) {
     throw new MissionControlError(
       "SELECTOR_EMPTY",
@@ -45,7 +52,7 @@ export function compileSelector(selector: Selector, knownEngines: readonly strin
     }
   }
   if (violations.length === 0) {
-    const compiled = new CompiledSelector(selector, judge);
+    const compiled = new CompiledSelector(selector, judge, reach);
     if (compiled.engines(knownEngines).length > 0) return compiled;
     violations.push({
       field: selector.idPrefix === "" ? "workflow_ids" : "id_prefix",
@@ -65,6 +72,7 @@ type Judge = (engine: string, workflow: EngineWorkflow) => Verdict;
 export class CompiledSelector {
   readonly #selector: Selector;
   readonly #judge: Judge | undefined;
+  readonly #reach: Reach;
   readonly #statuses: readonly EngineStatus[];
   readonly #labels: ReadonlyMap<string, string>;
   readonly #ids: ReadonlySet<string>;
@@ -74,8 +82,9 @@ export class CompiledSelector {
   #lastMessage = "";
 
   /** For compileSelector, which checks first. */
-  constructor(selector: Selector, judge: Judge | undefined) {
+  constructor(selector: Selector, judge: Judge | undefined, reach: Reach) {
     this.#selector = selector;
+    this.#reach = reach;
     this.#judge = judge;
     const statuses = new Set(selector.statuses);
     this.#statuses = openStatuses
@@ -92,6 +101,7 @@ export class CompiledSelector {
    * What has ended never is. False as well where the expression cannot be told for it, which `errors` then says.
    */
   matches(engine: string, workflow: EngineWorkflow): boolean {
+    if (!this.admits(engine, workflow)) return false;
     const workflowId = formatWorkflowId(engine, workflow.id);
     const verdict = this.#fieldsMatch(engine, workflowId, workflow) && (this.#judge?.(engine, workflow) ?? true);
     if (typeof verdict === "boolean") {
@@ -101,6 +111,11 @@ export class CompiledSelector {
     if (this.#untold.size < maxRemembered) this.#untold.add(workflowId);
     this.#lastMessage = verdict.slice(0, 200);
     return false;
+  }
+
+  /** True where the workflow is within reach: the children of what matches are held only where they are. */
+  admits(engine: string, workflow: EngineWorkflow): boolean {
+    return this.#reach.admits(engine, workflow);
   }
 
   /**
@@ -122,7 +137,8 @@ export class CompiledSelector {
    */
   listQuery(engine: string): WorkflowQuery | undefined {
     const { engines, types, idPrefix, namePrefix } = this.#selector;
-    if (engines.length > 0 && !engines.includes(engine)) return undefined;
+    if ((engines.length > 0 && !engines.includes(engine)) || !this.#reach.admitsEngine(engine)) return undefined;
+    const within = this.#reach.on(engine);
     const own = formatWorkflowId(engine, "");
     if (!idPrefix.startsWith(own) && !own.startsWith(idPrefix)) return undefined;
     const ids = this.#ids.size === 0 ? undefined : this.#idsOn(engine);
@@ -137,6 +153,7 @@ export class CompiledSelector {
       ...(namePrefix !== "" && { namePrefix }),
       ...(this.#createdAfter && { createdAfter: this.#createdAfter }),
       ...(this.#createdBefore && { createdBefore: this.#createdBefore }),
+      ...(within && { within }),
     };
   }
 
@@ -146,8 +163,15 @@ export class CompiledSelector {
     if (query === undefined) return undefined;
     const { types, namePrefix } = this.#selector;
     const open = this.#statuses.length === openStatuses.length;
+    // Gates cannot tell what is within reach: that is caught first, and then told by its id.
     const told =
-      open && !query.labels && !query.createdAfter && !query.createdBefore && !query.idPrefix && !this.#judge;
+      open &&
+      !query.within &&
+      !query.labels &&
+      !query.createdAfter &&
+      !query.createdBefore &&
+      !query.idPrefix &&
+      !this.#judge;
     // Named ids alone decide; together with anything else, only those that are caught are known to match.
     const named = told && types.length === 0 && namePrefix === "" ? query.ids : undefined;
     return { matchNew: told && query.ids === undefined, types, namePrefix, workflowIds: named ?? [] };

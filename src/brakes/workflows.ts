@@ -13,10 +13,12 @@ import type { Engine, EngineTraceEntry, EngineWorkflow } from "../engines/engine
 import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
-import type { Held } from "../store/brake.ts";
+import { Reach } from "../policy/reach.ts";
+import type { Held, Traits } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import type { Brakes } from "./brakes.ts";
 import { holds } from "./halt.ts";
+import { Relatives } from "./relatives.ts";
 import { shownIn } from "./status.ts";
 import { viewOf } from "./view.ts";
 
@@ -34,26 +36,33 @@ export interface WorkflowFilter {
 /** A page is filled from at most this many reads of an engine: a filter that matches little ends with a short page. */
 const maxReads = 10;
 
-/** Reads workflows over all engines, each with the brakes on it. */
+/** Reads workflows over all engines, each with the brakes on it. Beyond the reach that is given, there is nothing. */
 export class Workflows {
   readonly #engines: EngineRegistry;
+  readonly #relatives: Relatives;
   readonly #brakes: Brakes;
   readonly #store: Store;
 
   constructor(engines: EngineRegistry, brakes: Brakes, store: Store) {
     this.#engines = engines;
+    this.#relatives = new Relatives(engines);
     this.#brakes = brakes;
     this.#store = store;
   }
 
   /** One workflow with its steps. Throws WORKFLOW_NOT_FOUND. */
-  async get(text: string, signal?: AbortSignal): Promise<Workflow> {
-    const { engine, id, workflowId } = this.#engines.locate(text);
+  async get(text: string, signal?: AbortSignal, reach: Reach = Reach.everything): Promise<Workflow> {
+    const { engine, id, workflowId } = this.#engines.locate(text, reach);
     // The brakes are read first: a standstill noted while the engine answers belongs to a later look.
     const brakes = this.#brakes.on(workflowId);
     const [[shown], seen] = await Promise.all([engine.get([id], signal), engine.observe([id], signal)]);
     if (shown === undefined) throw workflowNotFound(text);
-    return viewOf(engine.name, shown, brakes, seen.get(id));
+    // After the same questions as for one that is not there: no clock tells the one from the other.
+    if (!reach.admits(engine.name, shown)) {
+      throw workflowNotFound(text, `${workflowId} is there, beyond the scope of the caller's roles`);
+    }
+    const [workflow] = await this.withoutParents(reach, [viewOf(engine.name, shown, brakes, seen.get(id))], signal);
+    return workflow as Workflow;
   }
 
   /** A page, the newest first; the engines that did not answer are named. Throws where none answered. */
@@ -62,12 +71,14 @@ export class Workflows {
     pageSize: number,
     pageToken: string,
     signal?: AbortSignal,
+    reach: Reach = Reach.everything,
   ): Promise<{ workflows: Workflow[]; nextPageToken: string; unreachableEngines: string[] }> {
-    const digest = filterDigest(filter);
+    const digest = filterDigest(filter, reach);
     const after = pageToken === "" ? undefined : readPageToken(pageToken, digest);
-    const engines = this.#engines.select(filter.engines);
+    const engines = this.#engines.select(filter.engines, reach);
+    if (engines.length === 0) return { workflows: [], nextPageToken: "", unreachableEngines: [] };
     const results = await Promise.allSettled(
-      engines.map((engine) => this.#listOne(engine, filter, pageSize, after, signal)),
+      engines.map((engine) => this.#listOne(engine, filter, pageSize, after, reach, signal)),
     );
     const found: Listed[] = [];
     const unreachable: { engine: string; reason: unknown }[] = [];
@@ -91,16 +102,17 @@ export class Workflows {
       .filter(({ place }) => !horizon || compare(place, horizon) <= 0);
     const page = within.slice(0, pageSize);
     const last = within.length > pageSize ? page.at(-1)?.place : horizon;
+    const workflows = page.map(({ workflow }) => workflow);
     return {
-      workflows: page.map(({ workflow }) => workflow),
+      workflows: await this.withoutParents(reach, workflows, signal),
       nextPageToken: (more || within.length > pageSize) && last ? writePageToken(last, digest) : "",
       unreachableEngines: unreachable.map(({ engine }) => engine),
     };
   }
 
   /** The timeline: what the engine recorded, and what was done by brakes. Throws WORKFLOW_NOT_FOUND. */
-  async trace(text: string, signal?: AbortSignal): Promise<TraceEntry[]> {
-    const { engine, id, workflowId } = this.#engines.locate(text);
+  async trace(text: string, signal?: AbortSignal, reach: Reach = Reach.everything): Promise<TraceEntry[]> {
+    const { engine, id, workflowId } = this.#engines.locate(text, reach);
     const [own, held] = await Promise.all([engine.trace(id, signal), this.#store.heldOf(workflowId)]);
     if (own === undefined) throw workflowNotFound(text);
     const entries = [
@@ -111,7 +123,17 @@ export class Workflows {
     ];
     entries.sort((a, b) => startMs(a) - startMs(b));
     for (const [index, entry] of entries.entries()) entry.index = index;
-    return entries;
+    return this.#relatives.withoutChildren(reach, entries, signal);
+  }
+
+  /** The workflows, each with its parent only where that is within reach. */
+  withoutParents(reach: Reach, workflows: readonly Workflow[], signal?: AbortSignal): Promise<Workflow[]> {
+    return this.#relatives.withoutParents(reach, workflows, signal);
+  }
+
+  /** What its engine tells of each of them, unless the engine is beyond reach or does not know it. Throws ENGINE_UNAVAILABLE. */
+  traits(reach: Reach, workflowIds: readonly string[], signal?: AbortSignal): Promise<Map<string, Traits>> {
+    return this.#relatives.traits(reach, workflowIds, signal);
   }
 
   /** The view of what an engine showed. */
@@ -124,6 +146,7 @@ export class Workflows {
     filter: WorkflowFilter,
     pageSize: number,
     after: Place | undefined,
+    reach: Reach,
     signal?: AbortSignal,
   ): Promise<{ found: Listed[]; readUpTo: Place | undefined }> {
     const found: Listed[] = [];
@@ -131,15 +154,18 @@ export class Workflows {
     let place = after;
     for (let reads = 0; reads < maxReads; reads++) {
       const limit = Math.max(pageSize, 50);
-      const rows = await engine.list({ ...engineFilter(filter), statuses, after: place, limit }, signal);
+      const within = reach.on(engine.name);
+      const rows = await engine.list({ ...engineFilter(filter), statuses, within, after: place, limit }, signal);
       for (const row of rows) {
+        if (!reach.admits(engine.name, row)) continue;
         const workflow = this.view(engine.name, row);
         if (filter.statuses.length > 0 && !filter.statuses.includes(workflow.status)) continue;
         found.push({ place: placeOf(row), workflow });
       }
       const last = rows.at(-1);
       if (rows.length < limit || last === undefined) return { found, readUpTo: undefined };
-      place = placeOf(last);
+      // A token must not carry the id of what is beyond reach: it goes on behind its moment.
+      place = reach.admits(engine.name, last) ? placeOf(last) : { createTime: last.createTime, id: "" };
       if (found.length >= pageSize) break;
     }
     return { found, readUpTo: place };
@@ -191,8 +217,11 @@ function labelsOf(filter: WorkflowFilter): Record<string, string> {
   );
 }
 
-function filterDigest(filter: WorkflowFilter): string {
-  return createHash("sha256").update(JSON.stringify(filter)).digest("base64url").slice(0, 12);
+function filterDigest(filter: WorkflowFilter, reach: Reach): string {
+  return createHash("sha256")
+    .update(JSON.stringify([filter, reach.key]))
+    .digest("base64url")
+    .slice(0, 12);
 }
 
 function writePageToken(place: Place, digest: string): string {

@@ -31,6 +31,8 @@ export function documentSchema(baseDir: string) {
     cors: cors.optional(),
     identity: identity(baseDir).optional(),
     roles: roles.optional(),
+    /** The label that names a workflow's tenant. */
+    tenant_label: text().optional(),
     policy: policy(baseDir).optional(),
   }).superRefine((file, context) => {
     const known = file.roles ?? defaultRoles;

@@ -28,8 +28,8 @@ export interface Engine {
   open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
   /** How those of the ids stand that are open, however many they are. */
   statuses(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, EngineStatus>>;
-  /** How many workflows there are in each status. */
-  count(signal?: AbortSignal): Promise<Record<EngineStatus, number>>;
+  /** How many workflows there are in each status, of those that match. */
+  count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>>;
   /** The types and handlers ("type/handler") whose workflows carry all of these labels: for gates, which know no labels. */
   handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]>;
   /** Those of the ids that the engine knows. Also takes ids that it never gave out, and does not find them. */
@@ -161,6 +161,8 @@ export interface WorkflowQuery {
   readonly createdAfter?: Date | undefined;
   /** Exclusive. */
   readonly createdBefore?: Date | undefined;
+  /** At least one of these has to match as well; none: nothing does. */
+  readonly within?: readonly WorkflowQuery[] | undefined;
 }
 
 /** What to list. */

@@ -10,6 +10,7 @@ import type {
   Observation,
   OpenQuery,
   ReleaseAnswer,
+  WorkflowQuery,
 } from "./engine.ts";
 import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf, wakeUpTime } from "./restate/journal.ts";
@@ -23,7 +24,7 @@ import {
   openStatusOf,
   toWorkflow,
 } from "./restate/rows.ts";
-import { inList, isInvocationId, listWhere, openWhere, quote, timestamp } from "./restate/sql.ts";
+import { countWhere, inList, isInvocationId, listWhere, openWhere, quote, timestamp } from "./restate/sql.ts";
 
 /** How many invocations one query or one round of control calls takes at the most. */
 const chunkSize = 200;
@@ -144,15 +145,17 @@ export class RestateEngine implements Engine {
     );
   }
 
-  async count(signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
+  async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
+    const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const where = countWhere(query, await this.#metadata(signal));
+    if (where === undefined) return counts;
     const rows = await this.#api.query<
       Pick<InvocationRow, "status" | "completion_result" | "completion_failure"> & { n: number }
     >(
-      "SELECT status, completion_result, CASE WHEN completion_failure LIKE '[409] %' THEN completion_failure END AS completion_failure, count(*) AS n FROM sys_invocation_status GROUP BY 1, 2, 3",
+      `SELECT status, completion_result, CASE WHEN completion_failure LIKE '[409] %' THEN completion_failure END AS completion_failure, count(*) AS n FROM sys_invocation_status WHERE ${where} GROUP BY 1, 2, 3`,
       "read",
       signal,
     );
-    const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
     const blank = {
       id: "",
       target: "",

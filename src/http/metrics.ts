@@ -3,7 +3,7 @@ import { createContextValues, createHandlerContext, type Interceptor } from "@co
 import { invokeUnaryImplementation } from "@connectrpc/connect/protocol";
 import { GetMetricsRequestSchema, Metrics } from "../../gen/missioncontrol/metrics/v1/metrics_pb.ts";
 import { MissionControlError } from "../errors.ts";
-import { callKey } from "../interceptors/context.ts";
+import { type Call, callKey } from "../interceptors/context.ts";
 import { type Answer, answerOf } from "./answer.ts";
 import type { Shutdown } from "./connect.ts";
 import type { Exchange } from "./exchange.ts";
@@ -17,15 +17,13 @@ export const metricsPath = "/metrics";
  * call of a method whose governance option says what it needs. There is no other way to the text than behind them.
  */
 export function createMetrics(options: {
-  text: () => Promise<string>;
+  text: (call: Call) => Promise<string>;
   interceptors: Interceptor[];
   limits: Limits;
   shutdown: Shutdown;
 }): { serve(exchange: Exchange): Promise<Answer> } {
   const { interceptors, limits, shutdown } = options;
   const method = Metrics.method.getMetrics;
-  const spec = { kind: method.methodKind, method, impl: async () => ({ text: await options.text() }) };
-
   return {
     async serve({ req, call, header, signal }) {
       if (req.method !== "GET" && req.method !== "HEAD") {
@@ -38,6 +36,7 @@ export function createMetrics(options: {
         );
       }
       call.method = rpcPath(method).slice(1);
+      const spec = { kind: method.methodKind, method, impl: async () => ({ text: await options.text(call) }) };
       const context = createHandlerContext({
         service: method.parent,
         method,

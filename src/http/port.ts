@@ -48,7 +48,7 @@ export interface PortOptions {
   /** Whose pages may call from a browser, as exact origins; by default nobody's. */
   readonly corsOrigins?: readonly string[] | undefined;
   /** What `GET /metrics` tells, behind the same chain; absent: there is no such path. */
-  readonly metrics?: () => Promise<string>;
+  readonly metrics?: (call: Call) => Promise<string>;
   /** What differs from `defaultLimits`. */
   readonly limits?: Partial<Limits>;
 }

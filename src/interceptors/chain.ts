@@ -4,8 +4,8 @@ import type { Verifier } from "../identity/verify.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Refusals } from "../ledger/refusals.ts";
 import type { Logger } from "../log.ts";
+import type { Access } from "../policy/access.ts";
 import type { Policy } from "../policy/policy.ts";
-import type { Roles } from "../policy/roles.ts";
 import { auditIntentLink } from "./audit-intent.ts";
 import { auditOutcomeLink } from "./audit-outcome.ts";
 import { authenticateLink, authenticator } from "./authenticate.ts";
@@ -27,7 +27,7 @@ export interface ChainDeps {
   readonly ledger: Ledger;
   readonly refusals: Refusals;
   readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
-  readonly roles: Roles;
+  readonly access: Access;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
   readonly resolveBrake: ResolveBrake;
@@ -48,7 +48,7 @@ export interface Link {
  */
 export function createChain(deps: ChainDeps): readonly Link[] {
   assertGoverned(deps.services);
-  const still = (call: Call, method: DescMethod) => authorize(deps.roles, call, method);
+  const still = (call: Call, method: DescMethod) => authorize(deps.access, call, method);
   return [
     { name: "requestId", interceptor: requestIdLink() },
     { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
@@ -58,9 +58,9 @@ export function createChain(deps: ChainDeps): readonly Link[] {
       name: "authenticate",
       interceptor: authenticateLink(authenticator(deps.verifier.verify), still, deps.verifier.onDoubt),
     },
-    { name: "authorize", interceptor: authorizeLink(deps.roles) },
+    { name: "authorize", interceptor: authorizeLink(deps.access) },
     { name: "validate", interceptor: validateLink(deps.services) },
-    { name: "target", interceptor: targetLink(deps.resolveTarget, deps.resolveBrake) },
+    { name: "target", interceptor: targetLink(deps.resolveTarget, deps.access, deps.resolveBrake) },
     { name: "policy", interceptor: policyLink(deps.policy) },
     { name: "auditIntent", interceptor: auditIntentLink(deps.ledger) },
   ];

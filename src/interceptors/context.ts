@@ -4,6 +4,7 @@ import type { Decision } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Workflow, Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { BrakeFacts } from "../policy/policy.ts";
+import type { Reach } from "../policy/reach.ts";
 import type { Change } from "../store/store.ts";
 
 /**
@@ -26,6 +27,8 @@ export interface Call {
    */
   readonly clientCertificateThumbprint: string | undefined;
   principal?: Principal;
+  /** The workflows that the caller reaches with the RPC's permission. */
+  reach?: Reach;
   /** The request's one message, once it was read and found valid; never set where the client streams. */
   request?: Message;
   decision?: Decision;

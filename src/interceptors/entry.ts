@@ -1,6 +1,7 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { ConnectError } from "@connectrpc/connect";
+import { MissionControlError } from "../errors.ts";
 import type { EntryInit } from "../ledger/ledger.ts";
 import type { Call } from "./context.ts";
 import { codeName, reasonOf } from "./errors.ts";
@@ -43,7 +44,11 @@ export function ending(call: Call, error: ConnectError | undefined): EntryInit {
   return {
     resultCode: codeName(error?.code),
     errorReason: error === undefined ? "" : reasonOf(error),
-    message: error?.rawMessage ?? "",
+    message: [error?.rawMessage ?? "", unsaid(error)].filter(Boolean).join("; "),
     duration: durationFromMs(Date.now() - call.startTime),
   };
+}
+
+function unsaid(error: ConnectError | undefined): string {
+  return error?.cause instanceof MissionControlError ? error.cause.unsaid : "";
 }

@@ -181,12 +181,7 @@ export class LedgerProofs {
   /** An entry with its proof. Throws ENTRY_NOT_FOUND where there is none of that id. */
   async prove(entryId: string, signal?: AbortSignal): Promise<ProvedEntry> {
     const entry = await this.#options.store.storedEntry(entryId);
-    if (entry === undefined) {
-      throw new MissionControlError(
-        "ENTRY_NOT_FOUND",
-        `the ledger has no entry "${entryId}" (retention may have pruned it)`,
-      );
-    }
+    if (entry === undefined) throw entryNotFound(entryId);
     const sequence = Number(entry.sequence);
     const checkpoint = await this.#covering(sequence, signal);
     return { entry, proof: await this.#kept.tree.inclusionProof(sequence - 1, checkpoint.size), checkpoint };
@@ -280,6 +275,12 @@ export class LedgerProofs {
     if (this.#fault !== undefined) throw refusal(this.#fault);
     return this.#checkpointer.covering(size, coverMs, signal);
   }
+}
+
+/** @param unsaid for the ledger only: nobody may tell what is hidden from what is not there. */
+export function entryNotFound(entryId: string, unsaid = ""): MissionControlError {
+  const message = `the ledger has no entry "${entryId}" (retention may have pruned it)`;
+  return new MissionControlError("ENTRY_NOT_FOUND", message, { unsaid });
 }
 
 /** The store, as long as its ledger is what was published: after that nothing is appended to it. */

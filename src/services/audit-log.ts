@@ -1,22 +1,34 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AuditLog, ListAuditEntriesResponseSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import {
+  type AuditEntry,
+  type AuditLog,
+  type ListAuditEntriesResponse,
+  ListAuditEntriesResponseSchema,
+} from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import { reachOf } from "../interceptors/authorize.ts";
 import type { LedgerProofs } from "../ledger/proofs.ts";
-import type { Store } from "../store/store.ts";
+import type { Reach } from "../policy/reach.ts";
+import type { EntryQuery, Store } from "../store/store.ts";
 import { auditProofs } from "./audit-proofs.ts";
+import { callerOf } from "./caller.ts";
+import type { EntrySight } from "./entry-sight.ts";
 
 const defaultPage = 100;
+/** For a reader whose roles have a scope, so many entries are looked at for one page, so many at a time. */
+const looked = { atOnce: 500, most: 10_000 } as const;
 
 /** The AuditLog service: translate, call, translate. */
-export function auditLogService(store: Store, proofs: LedgerProofs): ServiceImpl<typeof AuditLog> {
+export function auditLogService(store: Store, proofs: LedgerProofs, sight: EntrySight): ServiceImpl<typeof AuditLog> {
   return {
-    ...auditProofs(proofs),
+    ...auditProofs(proofs, store, sight),
 
-    async listAuditEntries(request) {
+    async listAuditEntries(request, context) {
       const limit = request.pageSize || defaultPage;
-      const entries = await store.listEntries({
+      const reach = reachOf(callerOf(context).call);
+      const query = {
         subject: request.subject || undefined,
         actions: request.action.length === 0 ? undefined : request.action,
         target: request.target || undefined,
@@ -25,8 +37,9 @@ export function auditLogService(store: Store, proofs: LedgerProofs): ServiceImpl
         since: request.since && timestampMs(request.since),
         until: request.until && timestampMs(request.until),
         before: sequenceOf(request.pageToken),
-        limit: limit + 1,
-      });
+      };
+      if (reach.isLimited) return listWithin(store, sight, reach, query, limit, context.signal);
+      const entries = await store.listEntries({ ...query, limit: limit + 1 });
       const page = entries.slice(0, limit);
       return create(ListAuditEntriesResponseSchema, {
         entries: page,
@@ -34,6 +47,33 @@ export function auditLogService(store: Store, proofs: LedgerProofs): ServiceImpl
       });
     },
   };
+}
+
+/** A page of what is within reach; short, even empty, with a token where more than `looked.most` would have to be looked at. */
+async function listWithin(
+  store: Store,
+  sight: EntrySight,
+  reach: Reach,
+  query: Omit<EntryQuery, "limit">,
+  limit: number,
+  signal: AbortSignal,
+): Promise<ListAuditEntriesResponse> {
+  const entries: AuditEntry[] = [];
+  let { before } = query;
+  let more = true;
+  for (let count = 0; more && entries.length <= limit && count < looked.most; count += looked.atOnce) {
+    const found = await store.listEntries({ ...query, before, limit: looked.atOnce });
+    entries.push(...(await sight.within(reach, found, signal)));
+    more = found.length === looked.atOnce;
+    before = found.at(-1)?.sequence ?? before;
+    signal.throwIfAborted();
+  }
+  const page = entries.slice(0, limit);
+  const rest = entries.length > limit ? page.at(-1)?.sequence : more ? before : undefined;
+  return create(ListAuditEntriesResponseSchema, {
+    entries: page,
+    nextPageToken: rest === undefined ? "" : String(rest),
+  });
 }
 
 /** A page goes on before the sequence that the last one ended with: the ledger only grows at its other end. */

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type AuditLog,
   type ExportAuditEntriesResponse,
@@ -11,18 +11,30 @@ import {
   GetCheckpointResponseSchema,
   RotateLedgerKeyResponseSchema,
 } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
-import type { LedgerProofs } from "../ledger/proofs.ts";
+import { MissionControlError } from "../errors.ts";
+import { reachOf } from "../interceptors/authorize.ts";
+import { entryNotFound, type LedgerProofs } from "../ledger/proofs.ts";
 import { parseCheckpoint } from "../proof/checkpoint.ts";
 import { parseNote } from "../proof/note.ts";
 import { decodeEntry } from "../proof/receipt.ts";
+import type { Store } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
+import type { EntrySight } from "./entry-sight.ts";
 
 /** The AuditLog service's RPCs about proofs: translate, call, translate. */
 export function auditProofs(
   proofs: LedgerProofs,
+  store: Store,
+  sight: EntrySight,
 ): Pick<ServiceImpl<typeof AuditLog>, "getAuditReceipt" | "getCheckpoint" | "exportAuditEntries" | "rotateLedgerKey"> {
   return {
-    async getAuditReceipt({ entryId }, { signal }) {
+    async getAuditReceipt({ entryId }, context) {
+      const { signal } = context;
+      const reach = reachOf(callerOf(context).call);
+      const stored = reach.isLimited ? await store.storedEntry(entryId) : undefined;
+      if (stored && (await sight.within(reach, [decodeEntry(stored.bytes)], signal)).length === 0) {
+        throw entryNotFound(entryId, `${entryId} is there, beyond the scope of the caller's roles`);
+      }
       const { entry, proof, checkpoint } = await proofs.prove(entryId, signal);
       return create(GetAuditReceiptResponseSchema, {
         receipt: {
@@ -53,6 +65,7 @@ export function auditProofs(
 
     async rotateLedgerKey(_, context) {
       const { entryId: auditEntryId } = callerOf(context);
+      mustReachAll(context, "the key signs the whole ledger");
       const keyRotation = await proofs.rotateKey();
       return create(RotateLedgerKeyResponseSchema, {
         verifierKey: proofs.verifierKey,
@@ -61,7 +74,9 @@ export function auditProofs(
       });
     },
 
-    async *exportAuditEntries({ after, bytesOnly }, { signal }) {
+    async *exportAuditEntries({ after, bytesOnly }, context) {
+      const { signal } = context;
+      mustReachAll(context, "an export without gaps is one of the whole ledger");
       const ledger = await proofs.export(Number(after), signal);
       const { origin, range, prunings, acknowledgements } = ledger;
       yield exported({ case: "begin", value: { origin, after: BigInt(ledger.after), range: [...range] } });
@@ -76,6 +91,14 @@ export function auditProofs(
       });
     },
   };
+}
+
+function mustReachAll(context: HandlerContext, why: string): void {
+  const { call, principal } = callerOf(context);
+  if (!reachOf(call).isLimited) return;
+  throw new MissionControlError("ROLE_DENIED", `${why}: that is for those whose roles have no scope`, {
+    metadata: { roles: principal.roles.join(",") },
+  });
 }
 
 type Line = NonNullable<MessageInitShape<typeof ExportAuditEntriesResponseSchema>["line"]>;

@@ -17,6 +17,7 @@ import {
   SelectorSchema,
 } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { type SeenBrake, seenWithin } from "../brakes/brake-sight.ts";
 import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
 import { watchBrake } from "../brakes/brake-watch.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
@@ -35,12 +36,14 @@ import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
+import { reachOf } from "../interceptors/authorize.ts";
 import { questionOf } from "../interceptors/question.ts";
+import type { Access } from "../policy/access.ts";
 import type { Policy } from "../policy/policy.ts";
-import { permits, type Roles } from "../policy/roles.ts";
+import type { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
-import type { Store } from "../store/store.ts";
-import type { BrakeTargets } from "./brake-targets.ts";
+import type { BrakeQuery, Store } from "../store/store.ts";
+import { type BrakeTargets, beyondReach } from "./brake-targets.ts";
 import { callerOf } from "./caller.ts";
 import { drillBrake } from "./drill.ts";
 import type { Idempotency } from "./idempotency.ts";
@@ -66,21 +69,23 @@ export interface BrakesServiceDeps {
   readonly store: Store;
   readonly idempotency: Idempotency;
   readonly policy: Policy;
-  readonly roles: Roles;
+  readonly access: Access;
 }
 
 /** The Brakes service: translate, call, translate. */
 export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof BrakesService> {
-  const { brakes, commands, gates, gateRules, store, idempotency } = deps;
+  const { brakes, commands, gates, gateRules, idempotency } = deps;
 
   return {
     async previewBrake(request, context) {
-      const resolved = await commands.resolve(wanted(request), !request.excludeDescendants, context.signal);
+      const reach = reachOf(callerOf(context).call);
+      const resolved = await commands.resolve(wanted(request), !request.excludeDescendants, reach, context.signal);
       return preview(deps, resolved, request, context);
     },
 
     engageBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
+      const reach = reachOf(call);
       const work = async (claim: Claim | undefined) => {
         const includeDescendants = !request.excludeDescendants;
         const resolved = deps.targets.resolvedOf(call);
@@ -96,7 +101,6 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         const brake = await commands.engage({
           subject: principal.subject,
           issuer: principal.issuer,
-          roles: principal.roles,
           reason: request.reason,
           entryId,
           selector: wanted(request),
@@ -106,6 +110,8 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           emergency: request.emergency,
           expiresInMs: request.expiresIn && durationMs(request.expiresIn),
           expectedSetHash: request.expectedSetHash,
+          reach,
+          roles: deps.targets.rolesToEngage(principal, resolved),
           claim,
         });
         call.brakeId = brake.brakeId;
@@ -114,7 +120,10 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           gateWaitMs: budget(context, request.gateWait ? durationMs(request.gateWait) : defaults.gateWaitMs),
           signal: context.signal,
         });
-        return create(EngageBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+        return create(EngageBrakeResponseSchema, {
+          brake: await view(deps, brake.brakeId, reachOf(call)),
+          auditEntryId: entryId,
+        });
       };
       return idempotency.once({
         call,
@@ -124,40 +133,44 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         signal: context.signal,
         work,
         recall: async (brakeId) =>
-          create(EngageBrakeResponseSchema, { brake: await view(deps, brakeId), auditEntryId: entryId }),
+          create(EngageBrakeResponseSchema, { brake: await view(deps, brakeId, reach), auditEntryId: entryId }),
       });
     },
 
-    async getBrake(request) {
-      return create(GetBrakeResponseSchema, { brake: await view(deps, request.brakeId) });
+    async getBrake(request, context) {
+      const brake = await view(deps, request.brakeId, reachOf(callerOf(context).call));
+      return create(GetBrakeResponseSchema, { brake });
     },
 
-    async listBrakes(request) {
+    async listBrakes(request, context) {
       const limit = request.pageSize || defaults.page;
-      const found = await store.listBrakes({
+      const query = {
         states: request.state.map((state) => stateNames[state]).filter((name) => name !== undefined),
         before: request.pageToken || undefined,
         limit: limit + 1,
-      });
+      };
+      const found = await listSeen(deps, query, reachOf(callerOf(context).call), context.signal);
       const page = found.slice(0, limit);
-      const views = await Promise.all(page.map((brake) => summary(deps, brake.brakeId)));
       return create(ListBrakesResponseSchema, {
-        brakes: views,
-        nextPageToken: found.length > limit ? (page.at(-1)?.brakeId ?? "") : "",
+        brakes: page.map((seen) => brakeViewOf(seen, gates)),
+        nextPageToken: found.length > limit ? (page.at(-1)?.brake.brakeId ?? "") : "",
       });
     },
 
-    watchBrake: (request, context) =>
-      watchBrake(brakes, gates, request.brakeId, request.includeWorkflows, context.signal),
+    watchBrake: (request, context) => {
+      const reach = reachOf(callerOf(context).call);
+      return watchBrake(brakes, gates, request.brakeId, request.includeWorkflows, reach, context.signal);
+    },
 
     approveBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
+      const reach = reachOf(call);
       const work = async (claim: Claim | undefined) => {
+        await mustBeWhole(deps, request.brakeId, reach, "approving");
         call.brakeId = request.brakeId;
         const brake = await commands.approve(request.brakeId, {
           subject: principal.subject,
           issuer: principal.issuer,
-          roles: principal.roles,
           reason: request.reason,
           entryId,
           claim,
@@ -167,7 +180,10 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           gateWaitMs: budget(context, defaults.gateWaitMs),
           signal: context.signal,
         });
-        return create(ApproveBrakeResponseSchema, { brake: await view(deps, brake.brakeId), auditEntryId: entryId });
+        return create(ApproveBrakeResponseSchema, {
+          brake: await view(deps, brake.brakeId, reachOf(call)),
+          auditEntryId: entryId,
+        });
       };
       return idempotency.once({
         call,
@@ -177,17 +193,17 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         signal: context.signal,
         work,
         recall: async (brakeId) =>
-          create(ApproveBrakeResponseSchema, { brake: await view(deps, brakeId), auditEntryId: entryId }),
+          create(ApproveBrakeResponseSchema, { brake: await view(deps, brakeId, reach), auditEntryId: entryId }),
       });
     },
 
     releaseBrake(request, context) {
       const { call, principal, entryId } = callerOf(context);
+      const reach = reachOf(call);
       const work = async (claim: Claim | undefined) => {
+        const found = await mustBeWhole(deps, request.brakeId, reach, "releasing");
         call.brakeId = request.brakeId;
-        const found = await brakes.find(request.brakeId);
-        if (!found) throw brakeNotFound(request.brakeId);
-        mayRelease(deps.roles, principal, found.brake);
+        mayRelease(deps.access, principal, found);
         const held = viewsOf(deps, await openOf(deps.engines, found.holds));
         const asking = { reason: request.reason, emergency: found.brake.emergency };
         await mayLetGo(deps.policy, callerOf(context), held, asking, context.signal);
@@ -210,7 +226,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           }
         }
         return create(ReleaseBrakeResponseSchema, {
-          brake: await view(deps, request.brakeId),
+          brake: await view(deps, request.brakeId, reach),
           auditEntryId: entryId,
           stillHeld,
         });
@@ -225,7 +241,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         recall: async (brakeId) => {
           const stillHeld = commands.stillHeld(brakeId);
           return create(ReleaseBrakeResponseSchema, {
-            brake: await view(deps, brakeId),
+            brake: await view(deps, brakeId, reach),
             auditEntryId: entryId,
             stillHeld,
           });
@@ -275,23 +291,53 @@ async function settleEngagement(
   await until(brakes, done, left, wait.signal);
 }
 
-/** A brake without what only answers about one brake tell. */
-async function summary({ brakes, gates }: BrakesServiceDeps, brakeId: string) {
-  const found = await brakes.find(brakeId);
-  if (!found) throw brakeNotFound(brakeId);
-  return brakeViewOf(found.brake, found.holds, gates);
+/** Brakes of which something is within reach, the newest first, up to the query's limit. */
+async function listSeen(
+  { brakes, store }: BrakesServiceDeps,
+  query: BrakeQuery,
+  reach: Reach,
+  signal: AbortSignal,
+): Promise<SeenBrake[]> {
+  const seen: SeenBrake[] = [];
+  for (let before = query.before; ; ) {
+    const page = await store.listBrakes({ ...query, before });
+    for (const { brakeId } of page) {
+      const found = await brakes.find(brakeId);
+      const within = found && seenWithin(reach, found);
+      if (within) seen.push(within);
+    }
+    before = page.at(-1)?.brakeId;
+    // Many may be beyond reach: it goes on until there are no more, or the caller is gone.
+    signal.throwIfAborted();
+    if (seen.length >= query.limit || page.length < query.limit) return seen;
+  }
 }
 
-async function view({ brakes, catching, engines, gates }: BrakesServiceDeps, brakeId: string) {
+/** The brake as far as it is within reach. Throws BRAKE_NOT_FOUND, exactly as where there is none. */
+async function see({ brakes }: BrakesServiceDeps, brakeId: string, reach: Reach): Promise<SeenBrake> {
   const found = await brakes.find(brakeId);
-  if (!found) throw brakeNotFound(brakeId);
-  const { brake } = found;
-  const result = brakeViewOf(brake, found.holds, gates);
+  const seen = found && seenWithin(reach, found);
+  if (seen) return seen;
+  throw brakeNotFound(brakeId, found && `${brakeId} is there, beyond the scope of the caller's roles`);
+}
+
+/** Who approves or releases answers for all of it. Throws ROLE_DENIED where only a part of it is within reach. */
+async function mustBeWhole(deps: BrakesServiceDeps, brakeId: string, reach: Reach, what: string): Promise<SeenBrake> {
+  const seen = await see(deps, brakeId, reach);
+  if (seen.whole) return seen;
+  throw beyondReach(brakeId, what);
+}
+
+async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
+  const { catching, engines, gates } = deps;
+  const seen = await see(deps, brakeId, reach);
+  const { brake, holds, whole } = seen;
+  const result = brakeViewOf(seen, gates);
   if (brake.state !== "ENGAGED") return result;
-  result.expressionFailures = catching.selector(brake).errors.count;
+  if (whole) result.expressionFailures = catching.selector(brake).errors.count;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
   // Told as far as the engines answer: who asks for a brake gets it in any case.
-  const open = openOf(engines, found.holds.slice(0, deadlinesOf));
+  const open = openOf(engines, holds.slice(0, deadlinesOf));
   result.deadlinesAtRisk = await open.then((workflows) => deadlinesAtRisk(workflows, before)).catch(() => []);
   return result;
 }
@@ -316,10 +362,11 @@ function viewsOf(
   return [...byEngine].flatMap(([engine, rows]) => rows.map((row) => workflows.view(engine.name, row)));
 }
 
-/** One's own brake may be released by who engaged it; anybody's only with the permission for that. */
-function mayRelease(roles: Roles, { subject, issuer, roles: held }: Principal, brake: Brake): void {
-  if (brake.engagedBy === subject && brake.issuer === issuer) return;
-  if (permits(roles, held, "brakes.release_any")) return;
+/** One's own brake may be released by who engaged it; anybody's only with the permission for that, for all of it. */
+function mayRelease(access: Access, principal: Principal, { brake, holds }: SeenBrake): void {
+  if (brake.engagedBy === principal.subject && brake.issuer === principal.issuer) return;
+  const any = access.reach(principal, "brakes.release_any");
+  if (any && seenWithin(any, { brake, holds })?.whole) return;
   throw new MissionControlError(
     "ROLE_DENIED",
     `"${brake.brakeId}" was engaged by ${brake.engagedBy}: releasing somebody else's brake needs the permission brakes.release_any`,
@@ -337,25 +384,25 @@ async function preview(
   const { commands, gates, targets, workflows, policy } = deps;
   const rows = [...resolved.byEngine].flatMap(([engine, matched]) => matched.map((row) => ({ engine, row })));
   const newest = rows.toSorted((a, b) => b.row.createTime.getTime() - a.row.createTime.getTime());
+  const shown = newest.slice(0, request.sampleSize || defaults.sample);
+  const sample = shown.map(({ engine, row }) => workflows.view(engine.name, row));
   const now = Date.now();
   const decision = await policy.check(
     questionOf(call, {
       action: "runtime.brake",
       workflow: undefined,
-      brake: targets.toEngage(principal, resolved.count, request.selector?.everything === true, request.emergency),
+      brake: targets.toEngage(principal, resolved, request.selector?.everything === true, request.emergency),
       reason: request.reason || "preview",
       emergency: request.emergency,
       hypothetical: true,
     }),
     context.signal,
   );
-  const radius = commands.radius(principal.roles);
+  const radius = commands.radius(targets.rolesToEngage(principal, resolved));
   const result = create(PreviewBrakeResponseSchema, {
     matched: resolved.count,
     setHash: resolved.setHash,
-    sample: newest
-      .slice(0, request.sampleSize || defaults.sample)
-      .map(({ engine, row }) => workflows.view(engine.name, row)),
+    sample: await workflows.withoutParents(reachOf(call), sample, context.signal),
     engines: [...resolved.byEngine].map(([engine, matched]) => ({
       engine: engine.name,
       matched: matched.length,
@@ -369,7 +416,7 @@ async function preview(
     mayRerun: rows.filter(
       ({ engine, row }) => row.phase === "backing-off" || engine.capabilities.stepInFlight === "reruns",
     ).length,
-    needsApproval: commands.needsApproval(principal.roles, resolved.count),
+    needsApproval: resolved.count > radius,
     policyDenial: decision.allowed ? "" : decision.message,
     deadlinesAtRisk: await deadlinesAtRisk(resolved.byEngine, new Date(now + horizonMs), context.signal),
     expressionFailures: resolved.selector.errors.count,

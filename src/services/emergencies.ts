@@ -1,12 +1,24 @@
+import { seenWithin } from "../brakes/brake-sight.ts";
 import type { Brakes } from "../brakes/brakes.ts";
 import type { Logger } from "../log.ts";
+import type { Reach } from "../policy/reach.ts";
 import type { Brake } from "../store/brake.ts";
 import type { Component } from "./health.ts";
 
 /** Emergency brakes that hold, and that somebody else still has to approve. */
 export function unapprovedEmergencies(brakes: Brakes): Brake[] {
+  return [...brakes.all()].filter(isUnapprovedEmergency);
+}
+
+function isUnapprovedEmergency({ state, emergency, approval }: Brake): boolean {
+  return state === "ENGAGED" && emergency && approval?.approvedBy === "";
+}
+
+/** The brakes that are engaged and of which something is within reach. */
+export function engagedWithin(brakes: Brakes, reach: Reach): Brake[] {
   return [...brakes.all()].filter(
-    ({ state, emergency, approval }) => state === "ENGAGED" && emergency && approval?.approvedBy === "",
+    (brake) =>
+      brake.state === "ENGAGED" && seenWithin(reach, { brake, holds: brakes.holdsOf(brake.brakeId) }) !== undefined,
   );
 }
 
@@ -14,9 +26,10 @@ export function unapprovedEmergencies(brakes: Brakes): Brake[] {
 export function brakesComponent(brakes: Brakes): Component {
   return {
     name: "brakes",
-    check: () => {
-      const waiting = unapprovedEmergencies(brakes);
-      if (waiting.length === 0) return { status: "healthy", message: `${brakes.engagedCount} engaged` };
+    check: (_signal, reach) => {
+      const engaged = engagedWithin(brakes, reach);
+      const waiting = engaged.filter(isUnapprovedEmergency);
+      if (waiting.length === 0) return { status: "healthy", message: `${engaged.length} engaged` };
       const named = waiting.slice(0, 5).map(({ brakeId, engagedBy }) => `${brakeId} by ${engagedBy}`);
       return {
         status: "degraded",

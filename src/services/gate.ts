@@ -13,6 +13,7 @@ import {
 import type { Attachment, RuleSet } from "../brakes/gate-attachment.ts";
 import type { GateRule, Gates } from "../brakes/gates.ts";
 import { MissionControlError } from "../errors.ts";
+import { reachOf } from "../interceptors/authorize.ts";
 import { callerOf } from "./caller.ts";
 
 /** From the call to its hello, ms. */
@@ -24,9 +25,16 @@ const perMessage = { workflowIds: 20_000, rules: 500 } as const;
 export function gateService(gates: Gates): ServiceImpl<typeof Gate> {
   return {
     async *attach(requests, context) {
-      const { principal } = callerOf(context);
+      const { call, principal } = callerOf(context);
       const messages = requests[Symbol.asyncIterator]();
       const { gate, engine, types, instance } = await helloOf(messages, context.signal);
+      if (!reachOf(call).coversEngine(engine)) {
+        throw new MissionControlError(
+          "ROLE_DENIED",
+          `a gate learns what brakes hold on all of its engine: "${engine}" is not within the scope of your roles as a whole`,
+          { metadata: { permission: "gates.attach", roles: principal.roles.join(",") } },
+        );
+      }
       const attachment = gates.attach({ gate, engine, types, instance }, principal.subject, context.signal);
       void listen(messages, attachment);
       try {

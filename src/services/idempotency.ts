@@ -38,7 +38,10 @@ export class Idempotency {
   ): Promise<MessageShape<Res>> {
     const { call, requestId, input, output, work } = request;
     if (requestId === "") return work(undefined);
-    const key = [call.principal?.issuer, call.principal?.subject, call.method, requestId.toLowerCase()].join("\n");
+    // With another reach the same request is another one: its answer would tell what is beyond it by now.
+    const reach = call.reach?.isLimited ? [call.reach.key] : [];
+    const caller = [call.principal?.issuer, call.principal?.subject];
+    const key = [...caller, call.method, requestId.toLowerCase(), ...reach].join("\n");
     const digest = requestDigest(input.schema, input.message);
     const stored = this.#recent.has(key) ? undefined : await this.#store.answer(key);
     const recent = this.#recent.get(key);

@@ -6,8 +6,10 @@ import type { Drills } from "../brakes/drill.ts";
 import type { Gates } from "../brakes/gates.ts";
 import { holds } from "../brakes/halt.ts";
 import type { Reconciler } from "../brakes/reconciler.ts";
+import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Reach } from "../policy/reach.ts";
 import type { BrakeState, Hold } from "../store/brake.ts";
 import { unapprovedEmergencies } from "./emergencies.ts";
 
@@ -65,9 +67,17 @@ export class Metrics {
     this.#off = deps.brakes.onChange((change) => this.#changed(change));
   }
 
-  /** All of them in Prometheus' text format, version 0.0.4. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  /**
+   * All of them in Prometheus' text format, version 0.0.4. Throws ROLE_DENIED where the reader's reach ends somewhere: they
+   * count all there is, and cannot be taken apart.
+   */
+  async text(reach: Reach): Promise<string> {
+    if (!reach.isLimited) return this.#registry.metrics();
+    throw new MissionControlError(
+      "ROLE_DENIED",
+      "the metrics count all workflows: they are for roles without a scope; health counts what you may see",
+      { metadata: { permission: "health.read" } },
+    );
   }
 
   /** A call has ended; counted once, however often it is told of. */

@@ -12,6 +12,7 @@ import { TraceEntry_Outcome as Outcome } from "../../gen/missioncontrol/v1/workf
 import type { Feed, FeedEvent } from "../brakes/feed.ts";
 import type { WorkflowFilter, Workflows } from "../brakes/workflows.ts";
 import { MissionControlError } from "../errors.ts";
+import { reachOf } from "../interceptors/authorize.ts";
 import { callerOf, targetOf } from "./caller.ts";
 import type { ControlService } from "./control.ts";
 import type { HealthService } from "./health.ts";
@@ -37,6 +38,7 @@ export function missionControlService(deps: {
         request.pageSize || defaults.listPage,
         request.pageToken,
         context.signal,
+        reachOf(callerOf(context).call),
       );
       return create(ListWorkflowsResponseSchema, page);
     },
@@ -47,8 +49,9 @@ export function missionControlService(deps: {
     },
 
     async getWorkflowTrace(request, context) {
-      const workflow = targetOf(callerOf(context).call);
-      const entries = await workflows.trace(workflow.workflowId, context.signal);
+      const { call } = callerOf(context);
+      const workflow = targetOf(call);
+      const entries = await workflows.trace(workflow.workflowId, context.signal, reachOf(call));
       const from = traceOffset(request.pageToken);
       const to = from + (request.pageSize || defaults.tracePage);
       return create(GetWorkflowTraceResponseSchema, {
@@ -60,7 +63,8 @@ export function missionControlService(deps: {
     },
 
     async *watchWorkflows(request, context) {
-      for await (const event of feed.watch(filterOf(request), request.resumeToken, context.signal)) {
+      const reach = reachOf(callerOf(context).call);
+      for await (const event of feed.watch(filterOf(request), request.resumeToken, context.signal, reach)) {
         yield {
           kind: eventKinds[event.kind],
           ...(event.workflow ? { workflow: event.workflow } : {}),
@@ -72,7 +76,7 @@ export function missionControlService(deps: {
 
     pauseWorkflow: (request, context: HandlerContext) => control.pause(request, context),
     resumeWorkflow: (request, context: HandlerContext) => control.resume(request, context),
-    getHealth: (_request, context) => health.report(context.signal),
+    getHealth: (_request, context) => health.report(reachOf(callerOf(context).call), context.signal),
   };
 }
 

@@ -1,5 +1,20 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 
+/** What scopes ask about a workflow. */
+export interface Traits {
+  readonly type: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Some of all workflows: all that is set has to match. */
+export interface Scope {
+  /** Configured names. */
+  readonly engines?: readonly string[] | undefined;
+  readonly types?: readonly string[] | undefined;
+  /** All of them, with these values. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
 /** A brake: a standing decision by a person that the workflows it matches take no further step. Times in ms since the epoch. */
 export interface Brake {
   readonly brakeId: string;
@@ -7,6 +22,8 @@ export interface Brake {
   readonly selector: JsonValue;
   /** The one workflow that it is for, where it was engaged by PauseWorkflow; "" for a selector's. */
   readonly workflowId: string;
+  /** It holds only what is in one of these: what its author reached; unset: everything. */
+  readonly scopes?: readonly Scope[] | undefined;
   /** Whether it also holds the children of what it holds. */
   readonly includeDescendants: boolean;
   readonly state: BrakeState;
@@ -72,6 +89,8 @@ export interface Hold {
   readonly brakeId: string;
   /** The workflow's full id. */
   readonly workflowId: string;
+  /** As it was caught: what decides who may see the hold. Unset in what earlier versions wrote. */
+  readonly traits?: Traits | undefined;
   readonly catchTime: number;
   /** True where it was caught after the engagement. */
   readonly late: boolean;

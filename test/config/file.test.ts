@@ -44,7 +44,10 @@ identity:
       roles_claim: groups
       role_names: { "Team SRE": sre, oncall: oncall }
       plain_jwt: true
-roles: { oncall: { permissions: [workflows.read, workflows.pause] } }
+roles:
+  oncall:
+    permissions: [workflows.read, workflows.pause]
+    scope: { engines: [prod], labels: [risk=low], tenant: own }
 policy: { dir: policies }
 `);
   expect(config).toMatchObject({
@@ -78,8 +81,11 @@ policy: { dir: policies }
     },
     policy: { dir: join(dir, "policies") },
   });
-  expect(config.roles?.oncall).toEqual(["workflows.read", "workflows.pause"]);
-  expect(config.roles?.viewer).toContain("workflows.read");
+  expect(config.roles?.oncall).toEqual({
+    permissions: ["workflows.read", "workflows.pause"],
+    scope: { engines: ["prod"], labels: ["risk=low"], tenant: "own" },
+  });
+  expect(config.roles?.viewer?.permissions).toContain("workflows.read");
 });
 
 test("JSON is read as well, and an empty file says nothing", () => {
@@ -136,6 +142,15 @@ describe("a fault is told with its line, its key and what to do", () => {
     ["cors: { origins: ['*'] }", /^FILE:1: cors\.origins\[0\] has to be an origin .*there is no \*$/],
     ["cors: { origins: ['https://a.example/'] }", /^FILE:1: cors\.origins\[0\] has to be an origin/],
     ["roles: { a: { permissions: [fly] } }", /^FILE:1: roles\.a\.permissions\[0\] has to be one of workflows\.read, /],
+    [
+      "roles: { a: { permissions: [], scope: { tenant: mine } } }",
+      /^FILE:1: roles\.a\.scope\.tenant has to be "own", or a list/,
+    ],
+    ["roles: { a: { permissions: [], scope: { types: [] } } }", /^FILE:1: roles\.a\.scope\.types is empty/],
+    [
+      "roles: { a: { permissions: [], scope: { labels: [risk] } } }",
+      /^FILE:1: roles\.a\.scope\.labels "risk" is no label/,
+    ],
     ["roles: { 'A B': { permissions: [] } }", /^FILE:1: roles\.A B is no name for a role/],
     ["plaintext_because: ''", /^FILE:1: plaintext_because has to say in a sentence why/],
     ["listen: {port: 1}\nlisten: {port: 2}", /^FILE:2: is not YAML: Map keys must be unique/],

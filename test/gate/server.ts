@@ -20,6 +20,7 @@ import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
 import { createLog } from "../../src/log.ts";
+import { Access } from "../../src/policy/access.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { gateService } from "../../src/services/gate.ts";
@@ -58,7 +59,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     ledger,
     refusals,
     verifier,
-    roles: defaultRoles,
+    access: new Access(defaultRoles),
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
       throw new Error("no workflow is known here");

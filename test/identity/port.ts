@@ -16,6 +16,7 @@ import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
+import { Access } from "../../src/policy/access.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -49,7 +50,7 @@ export async function startIdentityPort(verifier: Verifier): Promise<IdentityPor
     ledger,
     refusals,
     verifier,
-    roles: defaultRoles,
+    access: new Access(defaultRoles),
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
       throw new Error("no workflow is known here");

@@ -48,7 +48,7 @@ describe("an intent", () => {
     });
     server = await startServer({
       deps: {
-        resolveTarget: (_, signal) =>
+        resolveTarget: (_id, _sight, signal) =>
           new Promise((_, reject) => {
             signal.addEventListener("abort", () => reject(Object.assign(new Error("stopped"), { name: "AbortError" })));
             resolving();

@@ -26,6 +26,7 @@ import { type ChainDeps, createChain } from "../../src/interceptors/chain.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
+import { Access } from "../../src/policy/access.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -67,7 +68,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     ledger,
     refusals,
     verifier,
-    roles: defaultRoles,
+    access: new Access(defaultRoles),
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async (id) => {
       if (id === "restate:inv_1" || id === "inv_1") return workflow;

@@ -185,7 +185,8 @@ export const ListAuditEntriesRequestSchema: GenMessage<ListAuditEntriesRequest> 
  */
 export type ListAuditEntriesResponse = Message<"missioncontrol.v1.ListAuditEntriesResponse"> & {
   /**
-   * The entries.
+   * The entries. Where the caller's roles have a scope: those about workflows within it, or brakes that are wholly within it;
+   * there may be fewer than page_size, even none, while there are more pages.
    *
    * @generated from field: repeated missioncontrol.v1.AuditEntry entries = 1;
    */

@@ -126,7 +126,7 @@ export type Brake = Message<"missioncontrol.v1.Brake"> & {
   brakeId: string;
 
   /**
-   * What it holds.
+   * What it holds. Unset where it reaches beyond what the caller may see: then all that is told is about their share of it.
    *
    * @generated from field: missioncontrol.v1.Selector selector = 2;
    */
@@ -308,7 +308,8 @@ export const Brake_StateSchema: GenEnum<Brake_State> = /*@__PURE__*/
  */
 export type Approval = Message<"missioncontrol.v1.Approval"> & {
   /**
-   * How many workflows matched when it was asked for.
+   * How many workflows matched when it was asked for. This and the next two are unset where the brake reaches beyond what the
+   * caller may see.
    *
    * @generated from field: int32 matched = 1;
    */
@@ -588,7 +589,8 @@ export type FleetReceipt = Message<"missioncontrol.v1.FleetReceipt"> & {
   stepsStartedAfterAccept: number;
 
   /**
-   * The gates that were attached when it was engaged, and whether they have confirmed that they hold.
+   * The gates that were attached when it was engaged, and whether they have confirmed that they hold. Empty where the brake
+   * reaches beyond what the caller may see.
    *
    * @generated from field: repeated missioncontrol.v1.GateAck gates = 19;
    */
@@ -658,7 +660,7 @@ export type BrakedWorkflow = Message<"missioncontrol.v1.BrakedWorkflow"> & {
   catchTime?: Timestamp | undefined;
 
   /**
-   * The parent through which it was caught; empty where the selector matched it itself.
+   * The parent through which it was caught; empty where the selector matched it itself, or the caller may not see the parent.
    *
    * @generated from field: string caught_through = 3;
    */

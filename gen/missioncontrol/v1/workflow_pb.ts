@@ -127,7 +127,7 @@ export type Workflow = Message<"missioncontrol.v1.Workflow"> & {
   errorMessage: string;
 
   /**
-   * The workflow that started it; empty for a root.
+   * The workflow that started it; empty for a root, and where the caller may not see it.
    *
    * @generated from field: string parent_workflow_id = 16;
    */
@@ -573,7 +573,7 @@ export type TraceEntry = Message<"missioncontrol.v1.TraceEntry"> & {
   errorMessage: string;
 
   /**
-   * The child workflow that a CALL or SEND started; empty otherwise.
+   * The child workflow that a CALL or SEND started; empty otherwise. One that the caller may not see has neither id nor name.
    *
    * @generated from field: string child_workflow_id = 9;
    */

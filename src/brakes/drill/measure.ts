@@ -91,7 +91,7 @@ export async function measure(
   } finally {
     releasing = Date.now();
     await release(() =>
-      fleet.release(drill.brakeId, { subject, issuer: "", roles: [], reason, entryId, claim: undefined }, undefined),
+      fleet.release(drill.brakeId, { subject, issuer: "", reason, entryId, claim: undefined }, undefined),
     );
   }
   const moved = (seen: Observation) => seen.steps.length > steps || endedStatuses.includes(seen.status);

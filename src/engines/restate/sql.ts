@@ -48,6 +48,9 @@ export function timestamp(date: Date): string {
   return `TIMESTAMP ${quote(within.toISOString())}`;
 }
 
+/** The WHERE clause of a count; undefined where nothing can match. */
+export const countWhere = whereOf;
+
 /** The WHERE clause of a list; undefined where nothing can match. */
 export function listWhere(query: ListQuery, metadata: ServiceMetadata): string | undefined {
   const where = whereOf(query, metadata);
@@ -77,13 +80,19 @@ function whereOf(query: WorkflowQuery, metadata: ServiceMetadata): string | unde
   }
   if (query.idPrefix) all.push(`starts_with(id, ${quote(query.idPrefix)})`);
   if (query.namePrefix) all.push(`starts_with(target, ${quote(query.namePrefix)})`);
-  if (query.types?.length) all.push(`target_service_name IN ${inList(query.types)}`);
+  if (query.types?.length === 0) return undefined;
+  if (query.types) all.push(`target_service_name IN ${inList(query.types)}`);
   if (query.createdAfter) all.push(`created_at >= ${timestamp(query.createdAfter)}`);
   if (query.createdBefore) all.push(`created_at < ${timestamp(query.createdBefore)}`);
   for (const [key, value] of Object.entries(query.labels ?? {})) {
     const condition = labelCondition(key, value, metadata);
     if (condition === undefined) return undefined;
     all.push(condition);
+  }
+  if (query.within !== undefined) {
+    const any = query.within.map((one) => whereOf(one, metadata)).filter((where) => where !== undefined);
+    if (any.length === 0) return undefined;
+    all.push(anyOf(any));
   }
   return all.length === 0 ? "true" : `(${all.join(" AND ")})`;
 }
