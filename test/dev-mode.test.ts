@@ -4,7 +4,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { fromBinary } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { AuditEntrySchema } from "../gen/missioncontrol/v1/audit_log_pb.ts";
 import { processIdentity } from "../src/dev/pid-file.ts";
 import { createDevDirectory, type DevDirectory, type Spawned, until } from "./fixture/dev-process.ts";
 import { freePort } from "./fixture/free-port.ts";
@@ -74,10 +76,10 @@ async function killServer({ child, ended }: Spawned): Promise<void> {
 /** Resolves while the ledger has an INTENT that no brake names yet, as seen in the server's own database. */
 async function untilIntentWithoutEffect(): Promise<void> {
   using database = new DatabaseSync(join(directory.dataDir, "mission-control.db"), { readOnly: true });
-  const open = database.prepare(
-    "SELECT 1 FROM open_intent WHERE NOT EXISTS (SELECT 1 FROM brake WHERE instr(json, open_intent.entry_id) > 0)",
-  );
-  while (open.get() === undefined) await nextTurn();
+  const open = database.prepare("SELECT bytes FROM open_intent JOIN entry USING (sequence)");
+  const brakes = database.prepare("SELECT 1 FROM brake WHERE instr(json, ?) > 0");
+  const entryIds = () => open.all().map(({ bytes }) => fromBinary(AuditEntrySchema, bytes as Uint8Array).entryId);
+  while (!entryIds().some((entryId) => brakes.get(entryId) === undefined)) await nextTurn();
 }
 
 /** All entries of the ledger. */

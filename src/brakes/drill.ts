@@ -64,7 +64,7 @@ export class Drills {
   static async open(deps: DrillDeps): Promise<Drills> {
     const drills = new Drills(deps);
     const query = { actions: ["brake.drill"], phases: [Phase.SYSTEM], limit: remembered };
-    for (const { message } of (await deps.store.listEntries(query)).reverse()) {
+    for (const { message } of (await deps.store.listEntries(query)).entries.reverse()) {
       const drill = fromLedger(message);
       if (drill) drills.#remember(drill);
     }

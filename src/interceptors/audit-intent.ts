@@ -2,6 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { requestDigest } from "../ledger/digest.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { withoutSecrets } from "../ledger/secrets.ts";
 import { callOf } from "./context.ts";
 import { callEntry } from "./entry.ts";
 import { governanceOf } from "./governance.ts";
@@ -14,7 +15,7 @@ export function auditIntentLink(ledger: Ledger): Interceptor {
     if (governanceOf(req.method).audit === "CONTROL") {
       if (call.request === undefined) throw new Error("a control call came past validation without its request");
       entry.phase = AuditEntry_Phase.INTENT;
-      entry.requestDigest = requestDigest(req.method.input, call.request);
+      entry.requestDigest = requestDigest(req.method.input, withoutSecrets(req.method.input, call.request));
     } else {
       entry.phase = AuditEntry_Phase.READ;
     }

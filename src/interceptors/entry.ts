@@ -7,23 +7,28 @@ import type { Call } from "./context.ts";
 import { codeName, reasonOf } from "./errors.ts";
 import { governanceOf } from "./governance.ts";
 import { requestFacts } from "./request.ts";
+import { requestFields } from "./request-fields.ts";
 
 /**
  * What every entry of a call says. Of the request only the fields named here enter the ledger, and those of a caller who was
  * not authenticated not at all: a stranger writes nothing of theirs into it.
  */
 export function callEntry(call: Call, method: DescMethod, request: Message | undefined): EntryInit {
-  const facts = requestFacts(method, call.principal && request);
+  const own = call.principal && request;
+  const facts = requestFacts(method, own);
+  const { action, audit } = governanceOf(method);
   return {
     ...arrival(call),
-    action: governanceOf(method).action,
+    action,
     target: call.target?.workflowId ?? facts.target,
     engine: call.target?.engine ?? "",
     reason: facts.reason,
     emergency: facts.emergency,
     requestId: facts.requestId,
     decision: call.decision,
-    brakeId: call.brakeId ?? "",
+    ticket: facts.ticket,
+    brakeId: call.brakeId ?? facts.brakeId,
+    ...(audit === "CONTROL" && { requestFields: requestFields(method, own) }),
   };
 }
 

@@ -9,6 +9,8 @@ export interface RequestFacts {
   readonly emergency: boolean;
   readonly requestId: string;
   readonly ticket: string;
+  /** The brake that the request names, as the caller wrote it. */
+  readonly brakeId: string;
 }
 
 /** Reads what requests have in common. The request may not have been validated yet. */
@@ -26,5 +28,6 @@ export function requestFacts(method: DescMethod, request: Message | undefined): 
     emergency: value(field.emergency) === true,
     requestId: text(field.requestId),
     ticket: text(field.ticket),
+    brakeId: text(field.brakeId),
   };
 }

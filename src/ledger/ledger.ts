@@ -1,13 +1,10 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { AuditEntry } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Logger } from "../log.ts";
 import type { Change, Store } from "../store/store.ts";
-import { bounded } from "./bounds.ts";
+import { boundedEntry, type EntryInit } from "./bounds.ts";
 import { createEntryIds } from "./entry-id.ts";
 
-/** What the writer of an entry sets; the ledger adds entry_id, sequence and time. */
-export type EntryInit = Omit<MessageInitShape<typeof AuditEntrySchema>, "entryId" | "sequence" | "time">;
+export type { EntryInit } from "./bounds.ts";
 
 /**
  * The ledger's protocol: INTENT, durable → effect → OUTCOME. Denials and reads are entries too. Whatever else changes with
@@ -28,8 +25,7 @@ export function createLedger(store: Store, log: Logger): Ledger {
   return {
     async append(init, also) {
       const now = Date.now();
-      const given = create(AuditEntrySchema, init as MessageInitShape<typeof AuditEntrySchema>);
-      const entry = { ...bounded(given), entryId: nextId(now), time: timestampFromMs(now), sequence: 0n };
+      const entry = boundedEntry(init, nextId(now), now);
       let stored: AuditEntry | undefined;
       try {
         [stored] = await store.commit({ ...also, entries: [entry] });

@@ -12,6 +12,7 @@ export const permissions = [
   "brakes.release_any",
   "audit.read",
   "audit.rotate_key",
+  "audit.erase",
   "api.describe",
   "gates.attach",
 ] as const;
@@ -57,7 +58,9 @@ export const defaultRoles: Roles = {
   viewer: { permissions: viewer },
   auditor: { permissions: [...viewer, "audit.read"] },
   sre: { permissions: sre },
-  sre_admin: { permissions: [...sre, "brakes.approve", "brakes.release_any", "audit.read", "audit.rotate_key"] },
+  sre_admin: {
+    permissions: [...sre, "brakes.approve", "brakes.release_any", "audit.read", "audit.erase", "audit.rotate_key"],
+  },
   /** For the gates in workers: it attaches, and can do nothing else. */
   gate: { permissions: ["gates.attach"] },
 };

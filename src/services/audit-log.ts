@@ -7,12 +7,13 @@ import {
   type ListAuditEntriesResponse,
   ListAuditEntriesResponseSchema,
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { EraseSubjectResponseSchema } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import { MissionControlError } from "../errors.ts";
 import { reachOf } from "../interceptors/authorize.ts";
 import type { LedgerProofs } from "../ledger/proofs.ts";
 import type { Reach } from "../policy/reach.ts";
 import type { EntryQuery, Store } from "../store/store.ts";
-import { auditProofs } from "./audit-proofs.ts";
+import { auditProofs, mustReachAll } from "./audit-proofs.ts";
 import { callerOf } from "./caller.ts";
 import type { EntrySight } from "./entry-sight.ts";
 
@@ -33,17 +34,30 @@ export function auditLogService(store: Store, proofs: LedgerProofs, sight: Entry
         actions: request.action.length === 0 ? undefined : request.action,
         target: request.target || undefined,
         callId: request.callId || undefined,
+        requestId: request.requestId || undefined,
+        brakeId: request.brakeId || undefined,
+        verdict: request.verdict || undefined,
         phases: request.phase.length === 0 ? undefined : request.phase,
         since: request.since && timestampMs(request.since),
         until: request.until && timestampMs(request.until),
         before: sequenceOf(request.pageToken),
       };
       if (reach.isLimited) return listWithin(store, sight, reach, query, limit, context.signal);
-      const entries = await store.listEntries({ ...query, limit: limit + 1 });
+      const { entries, lookedTo } = await store.listEntries({ ...query, limit: limit + 1 });
       const page = entries.slice(0, limit);
-      return create(ListAuditEntriesResponseSchema, {
-        entries: page,
-        nextPageToken: entries.length > limit ? String(page.at(-1)?.sequence ?? "") : "",
+      const next = entries.length > limit ? page.at(-1)?.sequence : lookedTo;
+      return create(ListAuditEntriesResponseSchema, { entries: page, nextPageToken: String(next ?? "") });
+    },
+
+    async eraseSubject({ subject }, context) {
+      const { entryId: auditEntryId } = callerOf(context);
+      mustReachAll(context, "a person is erased from the whole ledger");
+      const { entries, brakes, keptBrakeIds } = await store.eraseSubject(subject, context.signal);
+      return create(EraseSubjectResponseSchema, {
+        erasedEntries: BigInt(entries),
+        erasedBrakes: BigInt(brakes),
+        keptBrakeIds: [...keptBrakeIds],
+        auditEntryId,
       });
     },
   };
@@ -63,9 +77,9 @@ async function listWithin(
   let more = true;
   for (let count = 0; more && entries.length <= limit && count < looked.most; count += looked.atOnce) {
     const found = await store.listEntries({ ...query, before, limit: looked.atOnce });
-    entries.push(...(await sight.within(reach, found, signal)));
-    more = found.length === looked.atOnce;
-    before = found.at(-1)?.sequence ?? before;
+    entries.push(...(await sight.within(reach, found.entries, signal)));
+    more = found.entries.length === looked.atOnce || found.lookedTo !== undefined;
+    before = found.lookedTo ?? found.entries.at(-1)?.sequence ?? before;
     signal.throwIfAborted();
   }
   const page = entries.slice(0, limit);

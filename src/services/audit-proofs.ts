@@ -93,7 +93,8 @@ export function auditProofs(
   };
 }
 
-function mustReachAll(context: HandlerContext, why: string): void {
+/** Throws ROLE_DENIED where the caller's roles have a scope. */
+export function mustReachAll(context: HandlerContext, why: string): void {
   const { call, principal } = callerOf(context);
   if (!reachOf(call).isLimited) return;
   throw new MissionControlError("ROLE_DENIED", `${why}: that is for those whose roles have no scope`, {

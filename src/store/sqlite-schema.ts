@@ -6,8 +6,8 @@ import { MissionControlError } from "../errors.ts";
 /** Marks a file as ours ("MCTL"), so that a path typed wrong never puts a ledger into a stranger's database. */
 const applicationId = 0x4d43544c;
 
-/** How long a writer waits for a lock that another process holds. There should be none: one process serves one file. */
-const lockTimeoutMs = 1000;
+/** How long one attempt waits for a lock that another process holds; who waits for the commit waits longer, without blocking. */
+const lockTimeoutMs = 20;
 
 /** Each takes the schema one version up, in one transaction. Never changed once released; the next one is appended. */
 const migrations: readonly string[] = [
@@ -95,6 +95,52 @@ const migrations: readonly string[] = [
     time     INTEGER NOT NULL
   ) STRICT;
   `,
+  // Entries become their bytes alone. What they are found by is made from them anew.
+  `
+  ALTER TABLE entry RENAME TO old_entry;
+  CREATE TABLE entry (
+    sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
+    bytes    BLOB NOT NULL CHECK (length(bytes) > 0)
+  ) STRICT;
+  INSERT INTO entry (sequence, bytes) SELECT sequence, bytes FROM old_entry ORDER BY sequence;
+
+  CREATE TABLE new_open_intent (sequence INTEGER PRIMARY KEY) STRICT;
+  INSERT INTO new_open_intent (sequence) SELECT sequence FROM open_intent;
+  DROP TABLE open_intent;
+  ALTER TABLE new_open_intent RENAME TO open_intent;
+  DROP TRIGGER entry_is_never_deleted;
+  DROP TABLE old_entry;
+
+  CREATE TABLE ledger_state (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    indexed_to INTEGER NOT NULL,
+    pruned_to  INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO ledger_state (id, indexed_to, pruned_to) VALUES (1, 0, 0);
+
+  CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+  CREATE TRIGGER entry_is_only_pruned BEFORE DELETE ON entry WHEN old.sequence > (SELECT pruned_to FROM ledger_state)
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+
+  CREATE TABLE personal (
+    sequence    INTEGER PRIMARY KEY,
+    disclosures BLOB NOT NULL
+  ) STRICT;
+
+  CREATE TABLE entry_filter (
+    key      INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (key, sequence)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE entry_block (
+    block    INTEGER PRIMARY KEY,
+    min_time INTEGER NOT NULL,
+    max_time INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX entry_block_by_time ON entry_block (max_time, min_time);
+  `,
 ];
 
 /**
@@ -145,7 +191,8 @@ function makeDurable(db: DatabaseSync, path: string): void {
   db.exec(
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;",
   );
-  db.exec("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON;");
+  // What is erased is overwritten, not only marked as free.
+  db.exec("PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;");
   if (pragma(db, "journal_mode") !== "wal" || pragma(db, "synchronous") !== 2) {
     throw new MissionControlError(
       "LEDGER_UNAVAILABLE",

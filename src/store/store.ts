@@ -1,4 +1,5 @@
-import type { AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { AuditEntry, AuditEntry_Phase, AuditEntry_Verdict } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
 import type { ProofStore } from "./proof-store.ts";
 
@@ -14,14 +15,19 @@ export interface Store {
   readonly proofs: ProofStore;
   /** Resolves to the change's entries with their sequence, as stored. */
   commit(change: Change): Promise<AuditEntry[]>;
-  /** Entries, the newest first. */
-  listEntries(query: EntryQuery): Promise<AuditEntry[]>;
+  /** Entries with what is left of their personal values, the newest first. */
+  listEntries(query: EntryQuery): Promise<EntryPage>;
   /** One entry as it is stored. */
   storedEntry(entryId: string): Promise<StoredEntry | undefined>;
   /** Entries as they are stored, behind that sequence, the oldest first, at most 1000. */
   storedEntries(after: bigint, limit: number): Promise<StoredEntry[]>;
   /** The sequence of the newest entry that is durable; 0n: there is none. */
   readonly head: bigint;
+  /**
+   * Erases the personal values of a person's entries, and their name on brakes that are over. Goes on for as long as it takes,
+   * in slices between which others are served; ends early, and can be called again, where the signal says so.
+   */
+  eraseSubject(subject: string, signal?: AbortSignal): Promise<Erasure>;
   /** INTENT entries that no OUTCOME ends, the oldest first. */
   openIntents(): Promise<AuditEntry[]>;
   /** Brakes that hold, wait for approval, or have holds that are not settled; the oldest first. */
@@ -71,16 +77,37 @@ export interface Answer {
 /** An entry as it is stored. */
 export interface StoredEntry {
   readonly sequence: bigint;
-  /** What is hashed. */
+  /** The bytes of an AuditEntry without its personal values: what is hashed. */
   readonly bytes: Uint8Array;
+  /** What is left of its personal values. */
+  readonly disclosures: readonly Disclosure[];
+}
+
+/** Entries that match, the newest first. */
+export interface EntryPage {
+  readonly entries: AuditEntry[];
+  /** Set where so many entries had been looked at that the look ended: there may be more before this sequence. */
+  readonly lookedTo: bigint | undefined;
+}
+
+/** What was erased about a person. */
+export interface Erasure {
+  readonly entries: number;
+  readonly brakes: number;
+  /** Brakes that are not over yet, and name them. */
+  readonly keptBrakeIds: readonly string[];
 }
 
 /** Which entries; all that is set has to match. */
 export interface EntryQuery {
+  readonly entryId?: string | undefined;
   readonly subject?: string | undefined;
   readonly actions?: readonly string[] | undefined;
   readonly target?: string | undefined;
   readonly callId?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly brakeId?: string | undefined;
+  readonly verdict?: AuditEntry_Verdict | undefined;
   readonly phases?: readonly AuditEntry_Phase[] | undefined;
   /** ms since the epoch, inclusive. */
   readonly since?: number | undefined;

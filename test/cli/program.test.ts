@@ -11,6 +11,7 @@ const commands = [
   "health",
   "audit",
   "audit list",
+  "audit erase",
   "token",
   "brake",
   "brake preview",

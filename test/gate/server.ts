@@ -96,7 +96,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     },
     reached,
     token: (roles = ["gate"], expiresIn = 3600) => issuer.signDevToken({ subject: "worker", roles, expiresIn }),
-    entries: async () => (await store.listEntries({ limit: 1000 })).reverse(),
+    entries: async () => (await store.listEntries({ limit: 1000 })).entries.reverse(),
     close: () => current.close(200),
     async start() {
       current = await listen(port);

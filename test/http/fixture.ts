@@ -134,6 +134,10 @@ export async function startPort(options: FixtureOptions = {}): Promise<Fixture> 
     getCheckpoint: () => ({}),
     rotateLedgerKey: () => ({}),
     exportAuditEntries: async function* () {},
+    eraseSubject: (request) => {
+      requests.push({ method: "EraseSubject", request });
+      return {};
+    },
   };
   const recorded: Interceptor = (next) => (req) => {
     const call = req.contextValues.get(callKey);

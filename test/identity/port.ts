@@ -77,7 +77,7 @@ export async function startIdentityPort(verifier: Verifier): Promise<IdentityPor
     number,
     reached,
     lines,
-    entries: async (callId) => (await store.listEntries({ callId, limit: 100 })).reverse(),
+    entries: async (callId) => (await store.listEntries({ callId, limit: 100 })).entries.reverse(),
     async close() {
       await port.close(0);
       await store.close();

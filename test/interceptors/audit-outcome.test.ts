@@ -1,7 +1,8 @@
 import { DatabaseSync } from "node:sqlite";
+import { fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
-import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { MissionControlError } from "../../src/errors.ts";
@@ -24,16 +25,16 @@ describe("an intent", () => {
         pauseWorkflow(_, context) {
           // Another connection sees only what is committed.
           const db = new DatabaseSync(server.databasePath, { readOnly: true });
-          seen.push(...db.prepare("SELECT entry_id, phase, target, action FROM entry").all());
+          seen.push(...db.prepare("SELECT bytes FROM entry").all());
           db.close();
           return { auditEntryId: callOf(context.values).entryId ?? "" };
         },
       },
     });
     const answer = await client().pauseWorkflow(pause, await server.as("sre"));
-    expect(seen).toEqual([
+    expect(seen.map((row) => fromBinary(AuditEntrySchema, (row as { bytes: Uint8Array }).bytes))).toMatchObject([
       {
-        entry_id: answer.auditEntryId,
+        entryId: answer.auditEntryId,
         phase: AuditEntry_Phase.INTENT,
         target: "restate:inv_1",
         action: "runtime.pause",

@@ -99,7 +99,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     routes: (router) =>
       router
         .service(MissionControl, handlers)
-        .service(AuditLog, { listAuditEntries: ran("audit") })
+        .service(AuditLog, { listAuditEntries: ran("audit"), eraseSubject: ran("erase") })
         .service(ServerReflection, {
           async *serverReflectionInfo(requests) {
             executed.push("reflection");
@@ -144,7 +144,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
       return { headers: { authorization: `Bearer ${token}` } };
     },
     /** All entries, the oldest first. */
-    entries: async (): Promise<AuditEntry[]> => (await store.listEntries({ limit: 1000 })).reverse(),
+    entries: async (): Promise<AuditEntry[]> => (await store.listEntries({ limit: 1000 })).entries.reverse(),
     async close() {
       for (const session of sessions) session.destroy();
       server.close();

@@ -33,7 +33,7 @@ describe("the ledger", () => {
     expect(entry.entryId).toMatch(/^ae_[0-9a-z]{25}$/);
     expect(entry.sequence).toBe(1n);
     expect(timestampMs(entry.time as NonNullable<typeof entry.time>)).toBeGreaterThanOrEqual(before);
-    expect(await store.listEntries({ limit: 10 })).toEqual([entry]);
+    expect((await store.listEntries({ limit: 10 })).entries).toEqual([entry]);
   });
 
   it("commits a brake and its entry together", async () => {
@@ -54,7 +54,7 @@ describe("the ledger", () => {
     expect(entry.message).toBe(`${"m".repeat(1023)}\ufffd`);
     expect(entry.principal?.subject).toMatch(/^\ufffds{255}$/);
     expect(entry.principal?.roles).toHaveLength(32);
-    expect(await store.listEntries({ limit: 10 })).toEqual([entry]);
+    expect((await store.listEntries({ limit: 10 })).entries).toEqual([entry]);
   });
 
   it("shows a fault while it cannot be written, tells the log once, and shows none when it can again", async () => {

@@ -127,17 +127,14 @@ describe("a ledger that is not what was published", () => {
     },
     "an old entry edited": {
       harm: ({ directory }) =>
-        edit(
-          directory,
-          "UPDATE entry SET bytes = CAST(replace(bytes, 'entry 7', 'entry 8') AS BLOB) WHERE sequence = 8",
-        ),
+        edit(directory, "UPDATE entry SET bytes = CAST(replace(bytes, 'call-7', 'call-8') AS BLOB) WHERE sequence = 8"),
       found: /entry 8 was edited/,
     },
     "a new entry edited": {
       harm: ({ directory }) =>
         edit(
           directory,
-          "UPDATE entry SET bytes = CAST(replace(bytes, 'entry 1', 'entry 2') AS BLOB) WHERE sequence = 602",
+          "UPDATE entry SET bytes = CAST(replace(bytes, 'call-1', 'call-2') AS BLOB) WHERE sequence = 602",
         ),
       found: /not those that a checkpoint was signed over/,
     },

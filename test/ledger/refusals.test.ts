@@ -59,7 +59,7 @@ const refusal = (more: { source?: string; subject?: string; action?: string; rea
 const refuse = async (count: number, more: Parameters<typeof refusal>[0] = {}) => {
   for (let i = 0; i < count; i++) await refusals.record(refusal(more));
 };
-const entries = async () => (await store.listEntries({ limit: 1000 })).reverse();
+const entries = async () => (await store.listEntries({ limit: 1000 })).entries.reverse();
 /** What the ledger knows of: entries of their own, and what the sums stand for. */
 const known = (all: AuditEntry[]) => all.reduce((sum, { count }) => sum + (count === 0n ? 1 : Number(count)), 0);
 const sums = (all: AuditEntry[]) => all.filter(({ count }) => count > 0n);

@@ -65,7 +65,7 @@ describe("the shipped policies", () => {
         allowed: false,
         failed: false,
         policyIds: ["control-needs-a-reason"],
-        message: "say why: braking and releasing need a reason",
+        message: "say why: braking, releasing and erasing need a reason",
       });
     }
   });

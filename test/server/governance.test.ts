@@ -35,6 +35,7 @@ const rolesWith: Record<string, readonly string[]> = {
   "health.read": ["viewer", "sre", "sre_admin", "auditor"],
   "audit.read": ["sre_admin", "auditor"],
   "audit.rotate_key": ["sre_admin"],
+  "audit.erase": ["sre_admin"],
 };
 const roles = ["viewer", "sre", "sre_admin", "auditor", "sre_admin_of_another_system"];
 
@@ -135,6 +136,7 @@ function requestOf(method: DescMethod, brake = brakeId): MessageInitShape<DescMe
     if (name === "brake_id") request[localName] = brake;
     if (name === "entry_id") request[localName] = entryId;
     if (name === "selector") request[localName] = create(SelectorSchema, { types: ["NoSuchType"] });
+    if (name === "subject" && method.name === "EraseSubject") request[localName] = "nobody-of-that-name";
     if (name === "reason") request[localName] = "governance";
   }
   return create(method.input, request as never);

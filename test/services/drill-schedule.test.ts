@@ -29,7 +29,7 @@ test("it drills each engine in turn, each announced in the ledger before, and go
     engines: ["one", "two"],
     run: async (command: DrillCommand) => {
       commands.push(command);
-      announced.push((await store.listEntries({ limit: 10 })).map(({ entryId }) => entryId));
+      announced.push((await store.listEntries({ limit: 10 })).entries.map(({ entryId }) => entryId));
       if (commands.length === 4) fourth.resolve();
       if (command.engine === "one") throw new Error("somebody else is drilling");
       return create(DrillSchema);
@@ -41,7 +41,7 @@ test("it drills each engine in turn, each announced in the ledger before, and go
   await schedule.stop();
   expect(commands.slice(0, 4).map(({ engine }) => engine)).toEqual(["one", "two", "one", "two"]);
   expect(commands.every(({ entryId }, i) => announced[i]?.includes(entryId))).toBe(true);
-  expect((await store.listEntries({ limit: 10 })).at(-1)).toMatchObject({
+  expect((await store.listEntries({ limit: 10 })).entries.at(-1)).toMatchObject({
     phase: Phase.SYSTEM,
     action: "brake.drill.scheduled",
     engine: "one",

@@ -8,6 +8,8 @@ import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Commitment, EraseSubjectRequestSchema, EraseSubjectResponseSchema } from "./audit_personal_pb.ts";
+import { file_missioncontrol_v1_audit_personal } from "./audit_personal_pb.ts";
 import type { ExportAuditEntriesRequestSchema, ExportBegin, ExportEnd, GetAuditReceiptRequestSchema, GetAuditReceiptResponseSchema, GetCheckpointRequestSchema, GetCheckpointResponseSchema, RotateLedgerKeyRequestSchema, RotateLedgerKeyResponseSchema } from "./audit_proof_pb.ts";
 import { file_missioncontrol_v1_audit_proof } from "./audit_proof_pb.ts";
 import { file_missioncontrol_v1_governance } from "./governance_pb.ts";
@@ -19,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/v1/audit_log.proto.
  */
 export const file_missioncontrol_v1_audit_log: GenFile = /*@__PURE__*/
-  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIrUBChpFeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZRIvCgViZWdpbhgBIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEJlZ2luSAASMQoFZW50cnkYAiABKAsyIC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRlZEVudHJ5SAASKwoDZW5kGAMgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0RW5kSABCBgoEbGluZSJeCg1FeHBvcnRlZEVudHJ5EhAKCHNlcXVlbmNlGAEgASgDEg0KBWJ5dGVzGAIgASgMEiwKBWVudHJ5GAMgASgLMh0ubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeSLmAgoXTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QSGQoHc3ViamVjdBgBIAEoCUIIukgFcgMYgAISIQoGYWN0aW9uGAIgAygJQhG6SA6SAQsQECIHcgUQARiAARIYCgZ0YXJnZXQYAyABKAlCCLpIBXIDGIAEEkUKBXBoYXNlGAQgAygOMiMubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5QaGFzZUIRukgOkgELEAgiB4IBBBABIAASKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdCglwYWdlX3NpemUYByABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgIIAEoCUIIukgFcgMYgAISGQoHY2FsbF9pZBgJIAEoCUIIukgFcgMYgAEiYwoYTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlEi4KB2VudHJpZXMYASADKAsyHS5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLbBQoKQXVkaXRFbnRyeRIQCghlbnRyeV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgVwaGFzZRgEIAEoDjIjLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkuUGhhc2USLwoJcHJpbmNpcGFsGAUgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuUHJpbmNpcGFsEg4KBmFjdGlvbhgGIAEoCRIOCgZtZXRob2QYByABKAkSEAoIcHJvdG9jb2wYCCABKAkSDgoGdGFyZ2V0GAkgASgJEg8KB2NhbGxfaWQYCiABKAkSEgoKcmVxdWVzdF9pZBgLIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgMIAEoDBIOCgZyZWFzb24YDSABKAkSEQoJZW1lcmdlbmN5GA4gASgIEi0KCGRlY2lzaW9uGA8gASgLMhsubWlzc2lvbmNvbnRyb2wudjEuRGVjaXNpb24SDgoGZW5naW5lGBAgASgJEhAKCGJyYWtlX2lkGBEgASgJEhcKD2ludGVudF9lbnRyeV9pZBgSIAEoCRITCgtyZXN1bHRfY29kZRgTIAEoCRIUCgxlcnJvcl9yZWFzb24YFCABKAkSOwoPb2JzZXJ2ZWRfc3RhdHVzGBUgASgOMiIubWlzc2lvbmNvbnRyb2wudjEuV29ya2Zsb3cuU3RhdHVzEisKCGR1cmF0aW9uGBYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc3NhZ2UYFyABKAkSDQoFY291bnQYGCABKAMiWQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIKCgZJTlRFTlQQARILCgdPVVRDT01FEAISCgoGREVOSUVEEAMSCAoEUkVBRBAEEgoKBlNZU1RFTRAFIoQBCglQcmluY2lwYWwSDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkSDQoFcm9sZXMYAyADKAkSEAoIdG9rZW5faWQYBCABKAkSHQoVYXV0aGVudGljYXRpb25fbWV0aG9kGAUgASgJEhYKDnNvdXJjZV9hZGRyZXNzGAYgASgJImsKCERlY2lzaW9uEg8KB2FsbG93ZWQYASABKAgSDwoHbWVzc2FnZRgCIAEoCRISCgpwb2xpY3lfaWRzGAMgAygJEhcKD3BvbGljeV9zZXRfaGFzaBgEIAEoCRIQCghieXBhc3NlZBgFIAMoCTKABwoIQXVkaXRMb2cSpAEKEExpc3RBdWRpdEVudHJpZXMSKi5taXNzaW9uY29udHJvbC52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBorLm1pc3Npb25jb250cm9sLnYxLkxpc3RBdWRpdEVudHJpZXNSZXNwb25zZSI3iucYGgoKYXVkaXQucmVhZBIKYXVkaXQubGlzdBgBgtPkkwITEhEvdjEvYXVkaXQvZW50cmllcxLAAQoPR2V0QXVkaXRSZWNlaXB0EikubWlzc2lvbmNvbnRyb2wudjEuR2V0QXVkaXRSZWNlaXB0UmVxdWVzdBoqLm1pc3Npb25jb250cm9sLnYxLkdldEF1ZGl0UmVjZWlwdFJlc3BvbnNlIlaK5xgdCgphdWRpdC5yZWFkEg1hdWRpdC5yZWNlaXB0GAGC0+STAi9iB3JlY2VpcHQSJC92MS9hdWRpdC9lbnRyaWVzL3tlbnRyeV9pZH0vcmVjZWlwdBKkAQoNR2V0Q2hlY2twb2ludBInLm1pc3Npb25jb250cm9sLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GigubWlzc2lvbmNvbnRyb2wudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIkCK5xggCgphdWRpdC5yZWFkEhBhdWRpdC5jaGVja3BvaW50GAGC0+STAhYSFC92MS9hdWRpdC9jaGVja3BvaW50Eq0BChJFeHBvcnRBdWRpdEVudHJpZXMSLC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRBdWRpdEVudHJpZXNSZXF1ZXN0Gi0ubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0QXVkaXRFbnRyaWVzUmVzcG9uc2UiOIrnGBwKCmF1ZGl0LnJlYWQSDGF1ZGl0LmV4cG9ydBgBgtPkkwISEhAvdjEvYXVkaXQvZXhwb3J0MAESsgEKD1JvdGF0ZUxlZGdlcktleRIpLm1pc3Npb25jb250cm9sLnYxLlJvdGF0ZUxlZGdlcktleVJlcXVlc3QaKi5taXNzaW9uY29udHJvbC52MS5Sb3RhdGVMZWRnZXJLZXlSZXNwb25zZSJIiucYJgoQYXVkaXQucm90YXRlX2tleRIQYXVkaXQucm90YXRlX2tleRgCgtPkkwIYOgEqIhMvdjEvYXVkaXQ6cm90YXRlS2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_proof, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIrUBChpFeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZRIvCgViZWdpbhgBIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEJlZ2luSAASMQoFZW50cnkYAiABKAsyIC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRlZEVudHJ5SAASKwoDZW5kGAMgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0RW5kSABCBgoEbGluZSJeCg1FeHBvcnRlZEVudHJ5EhAKCHNlcXVlbmNlGAEgASgDEg0KBWJ5dGVzGAIgASgMEiwKBWVudHJ5GAMgASgLMh0ubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeSLiAwoXTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QSGQoHc3ViamVjdBgBIAEoCUIIukgFcgMYgAISIQoGYWN0aW9uGAIgAygJQhG6SA6SAQsQECIHcgUQARiAARIYCgZ0YXJnZXQYAyABKAlCCLpIBXIDGIAEEkUKBXBoYXNlGAQgAygOMiMubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5QaGFzZUIRukgOkgELEAgiB4IBBBABIAASKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdCglwYWdlX3NpemUYByABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgIIAEoCUIIukgFcgMYgAISGQoHY2FsbF9pZBgJIAEoCUIIukgFcgMYgAESHAoKcmVxdWVzdF9pZBgKIAEoCUIIukgFcgMYgAESQAoHdmVyZGljdBgLIAEoDjIlLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkuVmVyZGljdEIIukgFggECEAESGgoIYnJha2VfaWQYDCABKAlCCLpIBXIDGIABImMKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIuCgdlbnRyaWVzGAEgAygLMh0ubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiygcKCkF1ZGl0RW50cnkSEAoIZW50cnlfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoFcGhhc2UYBCABKA4yIy5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5LlBoYXNlEi8KCXByaW5jaXBhbBgFIAEoCzIcLm1pc3Npb25jb250cm9sLnYxLlByaW5jaXBhbBIOCgZhY3Rpb24YBiABKAkSDgoGbWV0aG9kGAcgASgJEhAKCHByb3RvY29sGAggASgJEg4KBnRhcmdldBgJIAEoCRIPCgdjYWxsX2lkGAogASgJEhIKCnJlcXVlc3RfaWQYCyABKAkSFgoOcmVxdWVzdF9kaWdlc3QYDCABKAwSDgoGcmVhc29uGA0gASgJEhEKCWVtZXJnZW5jeRgOIAEoCBItCghkZWNpc2lvbhgPIAEoCzIbLm1pc3Npb25jb250cm9sLnYxLkRlY2lzaW9uEg4KBmVuZ2luZRgQIAEoCRIQCghicmFrZV9pZBgRIAEoCRIXCg9pbnRlbnRfZW50cnlfaWQYEiABKAkSEwoLcmVzdWx0X2NvZGUYEyABKAkSFAoMZXJyb3JfcmVhc29uGBQgASgJEjsKD29ic2VydmVkX3N0YXR1cxgVIAEoDjIiLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93LlN0YXR1cxIrCghkdXJhdGlvbhgWIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdtZXNzYWdlGBcgASgJEg0KBWNvdW50GBggASgDEg4KBnRpY2tldBgZIAEoCRIbChNlbmdpbmVfb3BlcmF0aW9uX2lkGBogASgJEjcKDnJlcXVlc3RfZmllbGRzGBsgAygLMh8ubWlzc2lvbmNvbnRyb2wudjEuUmVxdWVzdEZpZWxkEjIKC2NvbW1pdG1lbnRzGBwgAygLMh0ubWlzc2lvbmNvbnRyb2wudjEuQ29tbWl0bWVudBIVCg1mcm9tX2ZhbGxiYWNrGB0gASgIIlkKBVBoYXNlEhUKEVBIQVNFX1VOU1BFQ0lGSUVEEAASCgoGSU5URU5UEAESCwoHT1VUQ09NRRACEgoKBkRFTklFRBADEggKBFJFQUQQBBIKCgZTWVNURU0QBSI8CgdWZXJkaWN0EhcKE1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABILCgdBTExPV0VEEAESCwoHUkVGVVNFRBACIioKDFJlcXVlc3RGaWVsZBIMCgRuYW1lGAEgASgJEgwKBGpzb24YAiABKAkihAEKCVByaW5jaXBhbBIOCgZpc3N1ZXIYASABKAkSDwoHc3ViamVjdBgCIAEoCRINCgVyb2xlcxgDIAMoCRIQCgh0b2tlbl9pZBgEIAEoCRIdChVhdXRoZW50aWNhdGlvbl9tZXRob2QYBSABKAkSFgoOc291cmNlX2FkZHJlc3MYBiABKAkiawoIRGVjaXNpb24SDwoHYWxsb3dlZBgBIAEoCBIPCgdtZXNzYWdlGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSFwoPcG9saWN5X3NldF9oYXNoGAQgASgJEhAKCGJ5cGFzc2VkGAUgAygJMqUICghBdWRpdExvZxKkAQoQTGlzdEF1ZGl0RW50cmllcxIqLm1pc3Npb25jb250cm9sLnYxLkxpc3RBdWRpdEVudHJpZXNSZXF1ZXN0GisubWlzc2lvbmNvbnRyb2wudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlIjeK5xgaCgphdWRpdC5yZWFkEgphdWRpdC5saXN0GAGC0+STAhMSES92MS9hdWRpdC9lbnRyaWVzEsABCg9HZXRBdWRpdFJlY2VpcHQSKS5taXNzaW9uY29udHJvbC52MS5HZXRBdWRpdFJlY2VpcHRSZXF1ZXN0GioubWlzc2lvbmNvbnRyb2wudjEuR2V0QXVkaXRSZWNlaXB0UmVzcG9uc2UiVornGB0KCmF1ZGl0LnJlYWQSDWF1ZGl0LnJlY2VpcHQYAYLT5JMCL2IHcmVjZWlwdBIkL3YxL2F1ZGl0L2VudHJpZXMve2VudHJ5X2lkfS9yZWNlaXB0EqQBCg1HZXRDaGVja3BvaW50EicubWlzc2lvbmNvbnRyb2wudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaKC5taXNzaW9uY29udHJvbC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2UiQIrnGCAKCmF1ZGl0LnJlYWQSEGF1ZGl0LmNoZWNrcG9pbnQYAYLT5JMCFhIUL3YxL2F1ZGl0L2NoZWNrcG9pbnQSrQEKEkV4cG9ydEF1ZGl0RW50cmllcxIsLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEF1ZGl0RW50cmllc1JlcXVlc3QaLS5taXNzaW9uY29udHJvbC52MS5FeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZSI4iucYHAoKYXVkaXQucmVhZBIMYXVkaXQuZXhwb3J0GAGC0+STAhISEC92MS9hdWRpdC9leHBvcnQwARKyAQoPUm90YXRlTGVkZ2VyS2V5EikubWlzc2lvbmNvbnRyb2wudjEuUm90YXRlTGVkZ2VyS2V5UmVxdWVzdBoqLm1pc3Npb25jb250cm9sLnYxLlJvdGF0ZUxlZGdlcktleVJlc3BvbnNlIkiK5xgmChBhdWRpdC5yb3RhdGVfa2V5EhBhdWRpdC5yb3RhdGVfa2V5GAKC0+STAhg6ASoiEy92MS9hdWRpdDpyb3RhdGVLZXkSogEKDEVyYXNlU3ViamVjdBImLm1pc3Npb25jb250cm9sLnYxLkVyYXNlU3ViamVjdFJlcXVlc3QaJy5taXNzaW9uY29udHJvbC52MS5FcmFzZVN1YmplY3RSZXNwb25zZSJBiucYHAoLYXVkaXQuZXJhc2USC2F1ZGl0LmVyYXNlGAKC0+STAhs6ASoiFi92MS9hdWRpdDplcmFzZVN1YmplY3RiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_personal, file_missioncontrol_v1_audit_proof, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
 
 /**
  * One line of an export.
@@ -169,6 +171,27 @@ export type ListAuditEntriesRequest = Message<"missioncontrol.v1.ListAuditEntrie
    * @generated from field: string call_id = 9;
    */
   callId: string;
+
+  /**
+   * Only those of requests with this request_id (idempotency key); empty: all.
+   *
+   * @generated from field: string request_id = 10;
+   */
+  requestId: string;
+
+  /**
+   * Only those of calls on which identity, roles and policy decided so; unset: all.
+   *
+   * @generated from field: missioncontrol.v1.AuditEntry.Verdict verdict = 11;
+   */
+  verdict: AuditEntry_Verdict;
+
+  /**
+   * Only those about this brake; empty: all.
+   *
+   * @generated from field: string brake_id = 12;
+   */
+  brakeId: string;
 };
 
 /**
@@ -179,7 +202,8 @@ export const ListAuditEntriesRequestSchema: GenMessage<ListAuditEntriesRequest> 
   messageDesc(file_missioncontrol_v1_audit_log, 2);
 
 /**
- * Ledger entries, the newest first.
+ * Ledger entries, the newest first. A page may have fewer entries than were asked for, or none, and still be followed by
+ * another: so much was looked through for it.
  *
  * @generated from message missioncontrol.v1.ListAuditEntriesResponse
  */
@@ -208,7 +232,8 @@ export const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse
   messageDesc(file_missioncontrol_v1_audit_log, 3);
 
 /**
- * AuditEntry is one line of the ledger. It is stored as the bytes of this message and hashed as stored.
+ * AuditEntry is one line of the ledger. It is stored as the bytes of this message and hashed as stored. Its personal values
+ * (PersonalField) are not in these bytes: they are kept beside them, put back into the entry when it is read, and can be erased.
  *
  * @generated from message missioncontrol.v1.AuditEntry
  */
@@ -291,14 +316,14 @@ export type AuditEntry = Message<"missioncontrol.v1.AuditEntry"> & {
   requestId: string;
 
   /**
-   * SHA-256 over the request's canonical bytes, for control calls.
+   * SHA-256 over the request's canonical bytes without the fields marked debug_redact, for control calls. Personal.
    *
    * @generated from field: bytes request_digest = 12;
    */
   requestDigest: Uint8Array;
 
   /**
-   * The reason that the caller gave, at most 1024 characters.
+   * The reason that the caller gave, at most 1024 characters. Personal.
    *
    * @generated from field: string reason = 13;
    */
@@ -368,7 +393,7 @@ export type AuditEntry = Message<"missioncontrol.v1.AuditEntry"> & {
   duration?: Duration | undefined;
 
   /**
-   * One sentence: the denial's message, or what the system did.
+   * One sentence: the denial's message, or what the system did. Personal, for it may name somebody.
    *
    * @generated from field: string message = 23;
    */
@@ -380,6 +405,44 @@ export type AuditEntry = Message<"missioncontrol.v1.AuditEntry"> & {
    * @generated from field: int64 count = 24;
    */
   count: bigint;
+
+  /**
+   * The ticket or incident that the caller named.
+   *
+   * @generated from field: string ticket = 25;
+   */
+  ticket: string;
+
+  /**
+   * The engine's own name for what it was asked to do; empty where it gives none.
+   *
+   * @generated from field: string engine_operation_id = 26;
+   */
+  engineOperationId: string;
+
+  /**
+   * More of the request: the fields that may enter the ledger, by name, and what they were, as JSON. At most 1024 characters
+   * each; empty for reads.
+   *
+   * @generated from field: repeated missioncontrol.v1.RequestField request_fields = 27;
+   */
+  requestFields: RequestField[];
+
+  /**
+   * What the stored entry has in the place of its personal values. A value that is missing although it has a commitment was
+   * erased.
+   *
+   * @generated from field: repeated missioncontrol.v1.Commitment commitments = 28;
+   */
+  commitments: Commitment[];
+
+  /**
+   * True where the database could not be written at the time: the entry was kept in the fallback file, and merged later. Its
+   * time is the original one.
+   *
+   * @generated from field: bool from_fallback = 29;
+   */
+  fromFallback: boolean;
 };
 
 /**
@@ -452,6 +515,75 @@ export const AuditEntry_PhaseSchema: GenEnum<AuditEntry_Phase> = /*@__PURE__*/
   enumDesc(file_missioncontrol_v1_audit_log, 4, 0);
 
 /**
+ * What identity, roles and policy decided about a call.
+ *
+ * @generated from enum missioncontrol.v1.AuditEntry.Verdict
+ */
+export const AuditEntry_Verdict = {
+  /**
+   * Nothing was decided: the system's own, or a request that failed otherwise before policy was asked.
+   *
+   * @generated from enum value: VERDICT_UNSPECIFIED = 0;
+   */
+  VERDICT_UNSPECIFIED: 0,
+
+  /**
+   * Policy allowed the call.
+   *
+   * @generated from enum value: ALLOWED = 1;
+   */
+  ALLOWED: 1,
+
+  /**
+   * Identity, roles or policy refused it.
+   *
+   * @generated from enum value: REFUSED = 2;
+   */
+  REFUSED: 2,
+} as const;
+
+/**
+ * What identity, roles and policy decided about a call.
+ *
+ * @generated from enum missioncontrol.v1.AuditEntry.Verdict
+ */
+export type AuditEntry_Verdict = (typeof AuditEntry_Verdict)[keyof typeof AuditEntry_Verdict] | UnknownEnum;
+
+/**
+ * Describes the enum missioncontrol.v1.AuditEntry.Verdict.
+ */
+export const AuditEntry_VerdictSchema: GenEnum<AuditEntry_Verdict> = /*@__PURE__*/
+  enumDesc(file_missioncontrol_v1_audit_log, 4, 1);
+
+/**
+ * RequestField is one field of a request.
+ *
+ * @generated from message missioncontrol.v1.RequestField
+ */
+export type RequestField = Message<"missioncontrol.v1.RequestField"> & {
+  /**
+   * Its name in the proto.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its value in the proto's JSON, cut off at 1024 characters.
+   *
+   * @generated from field: string json = 2;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message missioncontrol.v1.RequestField.
+ * Use `create(RequestFieldSchema)` to create a new message.
+ */
+export const RequestFieldSchema: GenMessage<RequestField> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_audit_log, 5);
+
+/**
  * Principal is who called.
  *
  * @generated from message missioncontrol.v1.Principal
@@ -465,7 +597,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
   issuer: string;
 
   /**
-   * The token's subject.
+   * The token's subject. Personal.
    *
    * @generated from field: string subject = 2;
    */
@@ -479,7 +611,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
   roles: string[];
 
   /**
-   * The token's id (jti).
+   * The token's id (jti). Personal.
    *
    * @generated from field: string token_id = 4;
    */
@@ -493,7 +625,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
   authenticationMethod: string;
 
   /**
-   * The caller's network address.
+   * The caller's network address. Personal.
    *
    * @generated from field: string source_address = 6;
    */
@@ -505,7 +637,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
  * Use `create(PrincipalSchema)` to create a new message.
  */
 export const PrincipalSchema: GenMessage<Principal> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 5);
+  messageDesc(file_missioncontrol_v1_audit_log, 6);
 
 /**
  * Decision is what policy said about a call.
@@ -521,7 +653,7 @@ export type Decision = Message<"missioncontrol.v1.Decision"> & {
   allowed: boolean;
 
   /**
-   * The message of a denial; of a call that was allowed without a decision point that could not be asked, why.
+   * The message of a denial; of a call that was allowed without a decision point that could not be asked, why. Personal.
    *
    * @generated from field: string message = 2;
    */
@@ -554,7 +686,7 @@ export type Decision = Message<"missioncontrol.v1.Decision"> & {
  * Use `create(DecisionSchema)` to create a new message.
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 6);
+  messageDesc(file_missioncontrol_v1_audit_log, 7);
 
 /**
  * AuditLog shows the ledger: every call, denied ones too, written before it took effect.
@@ -612,6 +744,17 @@ export const AuditLog: GenService<{
     methodKind: "unary";
     input: typeof RotateLedgerKeyRequestSchema;
     output: typeof RotateLedgerKeyResponseSchema;
+  },
+  /**
+   * Erases what tells who a person is: the personal values of their entries, and their name on brakes that are over. The
+   * entries stay, with every proof; what they commit to can no longer be told. It cannot be undone.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.EraseSubject
+   */
+  eraseSubject: {
+    methodKind: "unary";
+    input: typeof EraseSubjectRequestSchema;
+    output: typeof EraseSubjectResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_missioncontrol_v1_audit_log, 0);

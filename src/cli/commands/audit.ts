@@ -6,6 +6,7 @@ import {
   AuditEntry_PhaseSchema,
   ListAuditEntriesResponseSchema,
   AuditEntry_Phase as Phase,
+  AuditEntry_Verdict as Verdict,
 } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { enumValue, examples, list, moment, nonEmpty, positiveInteger } from "../options.ts";
 import { collectPages } from "../paging.ts";
@@ -15,6 +16,7 @@ import { enumName } from "../view/enum.ts";
 import { writeJson } from "../view/json.ts";
 import { type Column, renderTable } from "../view/table.ts";
 import { dateTime } from "../view/time.ts";
+import { auditErase } from "./audit/erase.ts";
 
 interface AuditListFlags extends Flags {
   readonly subject?: string;
@@ -24,6 +26,9 @@ interface AuditListFlags extends Flags {
   readonly since?: Timestamp;
   readonly until?: Timestamp;
   readonly callId?: string;
+  readonly requestId?: string;
+  readonly brake?: string;
+  readonly verdict?: Verdict;
   readonly limit: number;
   readonly all?: boolean;
 }
@@ -47,6 +52,13 @@ export function auditCommand(program: Command, host: Host): void {
     .option("--since <when>", "written at or after: an age like 1h, or an RFC 3339 time", moment)
     .option("--until <when>", "written before: an age like 10m, or an RFC 3339 time", moment)
     .option("--call-id <id>", "only of this call, by its x-request-id")
+    .option("--request-id <uuid>", "only of requests with this request_id (idempotency key)")
+    .option("--brake <brake-id>", "only about this brake")
+    .option(
+      "--verdict <verdict>",
+      "only calls that were ALLOWED, or REFUSED by identity, roles or policy",
+      enumValue<Verdict>(Verdict),
+    )
     .option("--limit <n>", "how many at the most", positiveInteger, 100)
     .option("--all", "all of them, however many pages")
     .addHelpText(
@@ -73,6 +85,9 @@ export function auditCommand(program: Command, host: Host): void {
                 ...(flags.since && { since: flags.since }),
                 ...(flags.until && { until: flags.until }),
                 callId: flags.callId ?? "",
+                requestId: flags.requestId ?? "",
+                brakeId: flags.brake ?? "",
+                verdict: flags.verdict ?? Verdict.VERDICT_UNSPECIFIED,
                 pageSize,
                 pageToken,
               },
@@ -92,6 +107,7 @@ export function auditCommand(program: Command, host: Host): void {
         return undefined;
       });
     });
+  auditErase(audit, host);
 }
 
 const phaseStyles: Partial<Record<Phase, Style>> = {

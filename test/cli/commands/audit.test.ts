@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import {
   type ListAuditEntriesRequest,
   AuditEntry_Phase as Phase,
+  AuditEntry_Verdict as Verdict,
 } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { EraseSubjectRequest } from "../../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import { startFakeServer } from "../fake-server.ts";
 import { mctl } from "../run.ts";
 
@@ -51,7 +53,8 @@ test("all filters reach the server, and JSON is one object", async () => {
     },
   });
   const filters = ["--subject", "alice", "--action", "runtime.pause,runtime.resume", "--target", "restate:inv_1"];
-  const more = ["--phase", "intent", "--phase", "OUTCOME", "--call-id", "c1", "--since", "1d", "--limit", "5"];
+  const last = ["--request-id", "r1", "--brake", "br_1", "--verdict", "refused"];
+  const more = [...last, "--phase", "intent", "--phase", "OUTCOME", "--call-id", "c1", "--since", "1d", "--limit", "5"];
   const { stdout } = await mctl(["audit", "list", "-o", "json", "--server", server.url, ...filters, ...more]);
   expect(request).toMatchObject({
     subject: "alice",
@@ -59,8 +62,33 @@ test("all filters reach the server, and JSON is one object", async () => {
     target: "restate:inv_1",
     phase: [Phase.INTENT, Phase.OUTCOME],
     callId: "c1",
+    requestId: "r1",
+    brakeId: "br_1",
+    verdict: Verdict.REFUSED,
     pageSize: 5,
   });
   expect(request?.since).toBeDefined();
   expect(JSON.parse(stdout).entries).toMatchObject([{ sequence: "1", phase: "READ" }]);
+});
+
+test("audit erase asks for the person's name once more, and tells what it erased and what stays", async () => {
+  let request: EraseSubjectRequest | undefined;
+  await using server = await startFakeServer({
+    auditLog: {
+      eraseSubject: (req) => {
+        request = req;
+        return { erasedEntries: 12n, erasedBrakes: 1n, keptBrakeIds: ["br_9"], auditEntryId: "ae_1" };
+      },
+    },
+  });
+  const erase = ["audit", "erase", "--subject", "alice", "--reason", "she left", "--server", server.url];
+  const unsure = await mctl(erase);
+  expect(unsure.code).toBe(2);
+  expect(unsure.stderr).toContain("--confirm alice");
+  expect(request).toBeUndefined();
+  const { code, stdout, stderr } = await mctl([...erase, "--confirm", "alice"]);
+  expect(code).toBe(0);
+  expect(request).toMatchObject({ subject: "alice", reason: "she left" });
+  expect(stdout).toMatch(/12 entries/);
+  expect(stderr).toContain("br_9");
 });
