@@ -75,6 +75,7 @@ export async function startDevMode(
       policiesDir: file.policy?.dir ?? join(packageRoot(), "policies"),
       engines,
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
+      revocationFile: file.identity?.revocation_file,
       roles: file.roles,
       corsOrigins: file.cors?.origins,
       tenantLabel: file.tenant_label,

@@ -55,6 +55,7 @@ export const reasons = {
   LEDGER_UNAVAILABLE: Code.Unavailable,
   LEDGER_TAMPERED: Code.DataLoss,
   SLOW_CONSUMER: Code.ResourceExhausted,
+  TOO_MANY_REVOCATIONS: Code.ResourceExhausted,
   TOO_MANY_WATCHERS: Code.ResourceExhausted,
   TOO_MANY_GATES: Code.ResourceExhausted,
   GATE_REPLACED: Code.Aborted,

@@ -3,6 +3,7 @@ import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
 import { type OpenEngine, openEngine } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
+import { readRevocationFile } from "./identity/revocation-file.ts";
 import { checkIssuers } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
 import { Access } from "./policy/access.ts";
@@ -49,6 +50,7 @@ export async function startServeMode(
       policiesDir: policiesDirOf(config),
       engines,
       issuers,
+      revocationFile: file.identity?.revocation_file,
       roles: file.roles,
       tenantLabel: file.tenant_label,
       components: [],
@@ -80,6 +82,7 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
     if (file.tls !== undefined) await readTlsFiles(file.tls);
     new Access(file.roles ?? defaultRoles, { engines: config.engines.map(({ name }) => name) });
     await checkIssuers(issuers);
+    if (file.identity?.revocation_file !== undefined) await readRevocationFile(file.identity.revocation_file);
     await openPolicy({ dir: policiesDirOf(config) }, createLog("silent"));
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));

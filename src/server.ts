@@ -7,6 +7,7 @@ import { Metrics as MetricsDescriptor } from "../gen/missioncontrol/metrics/v1/m
 import { AuditLog, AuditEntry_Phase as Phase } from "../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
+import { Revocations as RevocationsDescriptor } from "../gen/missioncontrol/v1/revocations_pb.ts";
 import { type BlastRadius, defaultBlastRadius } from "./brakes/blast-radius.ts";
 import { Brakes } from "./brakes/brakes.ts";
 import { Catching } from "./brakes/catch.ts";
@@ -25,6 +26,7 @@ import { EngineRegistry } from "./engines/registry.ts";
 import { createPort } from "./http/port.ts";
 import type { TlsConfig } from "./http/tls.ts";
 import type { IssuerConfig } from "./identity/issuer.ts";
+import { Revocations } from "./identity/revocations.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
 import { authenticator } from "./interceptors/authenticate.ts";
@@ -54,6 +56,7 @@ import { Idempotency } from "./services/idempotency.ts";
 import { issuerComponents } from "./services/issuers.ts";
 import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
+import { revocationFileComponents, revocationsService } from "./services/revocations.ts";
 import { tlsComponent } from "./services/tls.ts";
 import { openSqlite } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
@@ -81,6 +84,8 @@ export interface ServerOptions {
   readonly policyRemotes?: readonly RemoteConfig[];
   readonly engines: readonly Engine[];
   readonly issuers: readonly IssuerConfig[];
+  /** A file with revocations, read again when it changes; unset: those by call are all there are. */
+  readonly revocationFile?: string | undefined;
   /** Parts beside the server's own that health looks at. */
   readonly components: readonly Component[];
   readonly version: string;
@@ -125,12 +130,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const policy = await openPolicy({ dir: options.policiesDir, remotes: options.policyRemotes }, log);
   const engineNames = options.engines.map((engine) => engine.name);
   const access = new Access(options.roles ?? defaultRoles, { tenantLabel: options.tenantLabel, engines: engineNames });
-  const verifier = await createVerifier({
-    issuers: options.issuers,
-    roles: Object.keys(access.roles),
-    log,
-    insecureLoopback: options.devMode,
-  });
   const engines = new EngineRegistry(options.engines);
   const database = openSqlite(options.databasePath);
   const directory = dirname(options.databasePath);
@@ -147,6 +146,15 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
   if (proofs.fault === undefined) await recordStart(options, store, ledger, proofs);
+  const { issuers, revocationFile: file } = options;
+  const revocations = await Revocations.open({ store, ledger, issuers, file, log });
+  const verifier = await createVerifier({
+    issuers,
+    roles: Object.keys(access.roles),
+    log,
+    insecureLoopback: options.devMode,
+    revocations,
+  });
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
   const gates = new Gates({ engines: engineNames, log });
@@ -177,6 +185,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       },
     },
     ...issuerComponents(verifier),
+    ...revocationFileComponents(revocations),
     brakesComponent(brakes),
     ...policy.remotes.map((remote) => ({ name: `policy/${remote.name}`, check: () => remote.report() })),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
@@ -190,6 +199,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     MissionControl,
     BrakesDescriptor,
     AuditLog,
+    RevocationsDescriptor,
     Gate,
     MetricsDescriptor,
     ReflectionV1,
@@ -234,6 +244,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       );
       const sight = new EntrySight(brakes, workflows, store);
       router.service(AuditLog, auditLogService(store, proofs, sight));
+      router.service(RevocationsDescriptor, revocationsService(revocations));
       router.service(Gate, gateService(gates));
     },
     interceptors: chain.map((link) => link.interceptor),
@@ -269,6 +280,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await Promise.all([lifecycle.stop(), gateRules.stop(), ...reconcilers.map((reconciler) => reconciler.stop())]);
     stopTelling();
     verifier.close();
+    await revocations.close();
     metrics.close();
     policy.close();
     await refusals.close();

@@ -4,13 +4,14 @@ import type { Store } from "../store/store.ts";
 
 /**
  * Ends the intents that a crash left open, before anything else is done. Whether an intent took effect is a fact of the
- * database: the brake that it engaged or released names its entry. What the brake then means for the engine is the
- * reconciler's to make true.
+ * database: the brake that it engaged or released names its entry, or the revocation does. What a brake then means for the
+ * engine is the reconciler's to make true.
  */
 export async function settleIntents(store: Store, ledger: Ledger): Promise<number> {
   const open = await store.openIntents();
   for (const intent of open) {
     const brake = await store.brakeOfIntent(intent.entryId);
+    const done = brake !== undefined || (await store.revocationOfIntent(intent.entryId)) !== undefined;
     await ledger.append({
       phase: Phase.OUTCOME,
       ...(intent.principal ? { principal: intent.principal } : {}),
@@ -21,8 +22,8 @@ export async function settleIntents(store: Store, ledger: Ledger): Promise<numbe
       callId: intent.callId,
       brakeId: brake?.brakeId ?? "",
       intentEntryId: intent.entryId,
-      resultCode: brake ? "OK" : "ABORTED",
-      message: brake
+      resultCode: done ? "OK" : "ABORTED",
+      message: done
         ? "settled at start: it had taken effect before the server stopped"
         : "settled at start: the server stopped before it took effect",
     });

@@ -4,6 +4,7 @@ import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@conn
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 import type { Settings } from "./settings.ts";
 
 /** An open connection to one server. */
@@ -11,6 +12,7 @@ export interface Connection {
   readonly missionControl: Client<typeof MissionControl>;
   readonly brakes: Client<typeof Brakes>;
   readonly auditLog: Client<typeof AuditLog>;
+  readonly revocations: Client<typeof Revocations>;
   close(): void;
 }
 
@@ -29,6 +31,7 @@ export function connect(settings: Pick<Settings, "server" | "token">): Connectio
     missionControl: createClient(MissionControl, transport),
     brakes: createClient(Brakes, transport),
     auditLog: createClient(AuditLog, transport),
+    revocations: createClient(Revocations, transport),
     close: () => sessionManager.abort(),
   };
 }

@@ -17,7 +17,7 @@ export interface Host extends Surroundings {
 }
 
 /** What a command works with while it runs. */
-export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog"> {
+export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog" | "revocations"> {
   readonly settings: Settings;
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
@@ -53,6 +53,7 @@ export async function withSession(
       missionControl: connection.missionControl,
       brakes: connection.brakes,
       auditLog: connection.auditLog,
+      revocations: connection.revocations,
       call: (extraMs = 0) => ({ signal: host.signal, timeoutMs: settings.timeoutMs + extraMs }),
     });
     if (code !== undefined) host.setExitCode(code);

@@ -12,6 +12,7 @@ import { type KeySet, providerKeySet, strictKeySet } from "./key-set.ts";
 import { IssuerKeys, type KeyState } from "./keys.ts";
 import type { Principal } from "./principal.ts";
 import { discoverKeySet, fetchKeySet, type Reach } from "./provider.ts";
+import type { Revocations } from "./revocations.ts";
 import { checkSize, parseToken } from "./token.ts";
 
 /** Verified tokens that are remembered; the least recently used goes first. */
@@ -46,8 +47,8 @@ export interface VerifierOptions {
   /** The roles that Mission Control knows; others in a token are dropped. */
   readonly roles: readonly string[];
   readonly log: Logger;
-  /** Throws TOKEN_REVOKED for whom a revocation keeps out; unset: nobody is. */
-  readonly checkRevoked?: ((principal: Principal) => void) | undefined;
+  /** Who is kept out by a revocation; unset: nobody is. */
+  readonly revocations?: Pick<Revocations, "check" | "onChange"> | undefined;
   /** Also fetch keys over http from this machine: for development and tests. */
   readonly insecureLoopback?: boolean | undefined;
   readonly clock?: Clock | undefined;
@@ -77,14 +78,16 @@ interface Remembered {
  * @throws Error at once where the configuration, or a key that is configured, is unfit, with the issuer's name and what is wrong.
  */
 export async function createVerifier(options: VerifierOptions): Promise<Verifier> {
-  const { log, checkRevoked = () => undefined, insecureLoopback = false, clock = systemClock } = options;
+  const { log, revocations, insecureLoopback = false, clock = systemClock } = options;
   const known = new Set(options.roles);
   const doubters = new Set<() => void>();
   const doubt = () => {
     for (const listener of doubters) listener();
   };
   const issuers = new Map<string, Issuer>();
+  const stopListening = revocations?.onChange(doubt);
   const close = () => {
+    stopListening?.();
     clearInterval(looking);
     for (const { keys } of issuers.values()) keys.close();
   };
@@ -155,7 +158,12 @@ export async function createVerifier(options: VerifierOptions): Promise<Verifier
         remembered.set(digest, found);
       }
       checkBinding(found.certificate, certificate);
-      checkRevoked(found.principal);
+      try {
+        revocations?.check(found.principal);
+      } catch (error) {
+        remembered.delete(digest);
+        throw error;
+      }
       return found.principal;
     },
     keys: () => [...issuers.values()].map(({ config, keys }) => ({ issuer: config.issuer, state: keys.state })),

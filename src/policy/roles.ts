@@ -15,6 +15,7 @@ export const permissions = [
   "audit.erase",
   "api.describe",
   "gates.attach",
+  "tokens.revoke",
 ] as const;
 
 export type Permission = (typeof permissions)[number];
@@ -59,7 +60,15 @@ export const defaultRoles: Roles = {
   auditor: { permissions: [...viewer, "audit.read"] },
   sre: { permissions: sre },
   sre_admin: {
-    permissions: [...sre, "brakes.approve", "brakes.release_any", "audit.read", "audit.erase", "audit.rotate_key"],
+    permissions: [
+      ...sre,
+      "brakes.approve",
+      "brakes.release_any",
+      "audit.read",
+      "audit.erase",
+      "audit.rotate_key",
+      "tokens.revoke",
+    ],
   },
   /** For the gates in workers: it attaches, and can do nothing else. */
   gate: { permissions: ["gates.attach"] },

@@ -7,6 +7,7 @@ import { EntryIndex } from "./entry-index.ts";
 import { eraseSubject } from "./erasure.ts";
 import { openIndexSecret } from "./index-secret.ts";
 import { OpenIntents } from "./open-intents.ts";
+import { RevocationRows } from "./revocations.ts";
 import { sqliteProofs } from "./sqlite-proofs.ts";
 import { openDatabase } from "./sqlite-schema.ts";
 import type { Change, Store } from "./store.ts";
@@ -47,6 +48,7 @@ export function openSqlite(path: string): Store {
   const index = new EntryIndex(db, entries, openIndexSecret(join(dirname(path), "ledger-index.key"), db));
   const intents = new OpenIntents(db, entries);
   const brakes = new BrakeRows(db);
+  const revocations = new RevocationRows(db);
 
   let waiting: Waiting[] = [];
   let scheduled = false;
@@ -105,9 +107,10 @@ export function openSqlite(path: string): Store {
         const own = written.slice(at, at + change.entries.length);
         at += own.length;
         brakes.write(change, own);
+        revocations.write(change.revocations ?? []);
         return () => resolve(own);
       });
-      forgetOldAnswers();
+      forgetOld();
       db.exec("RELEASE batch");
       return answers;
     } catch (error) {
@@ -126,6 +129,7 @@ export function openSqlite(path: string): Store {
       try {
         const own = write(change);
         brakes.write(change, own);
+        revocations.write(change.revocations ?? []);
         db.exec("RELEASE change");
         return () => resolve(own);
       } catch (error) {
@@ -145,10 +149,11 @@ export function openSqlite(path: string): Store {
     return written;
   }
 
-  function forgetOldAnswers(): void {
+  function forgetOld(): void {
     const now = Date.now();
     if (now - pruneTime < pruneEveryMs) return;
     brakes.prune(now);
+    revocations.prune(now);
     pruneTime = now;
   }
 
@@ -245,6 +250,8 @@ export function openSqlite(path: string): Store {
     holdsOf: (brakeId) => read(() => brakes.holdsOf(brakeId)),
     heldOf: (workflowId) => read(() => brakes.heldOf(workflowId)),
     answer: (key) => read(() => brakes.answer(key)),
+    revocations: () => read(() => revocations.all()),
+    revocationOfIntent: (entryId) => read(() => revocations.ofIntent(entryId)),
 
     async close() {
       if (closed) return;

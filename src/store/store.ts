@@ -2,9 +2,10 @@ import type { AuditEntry, AuditEntry_Phase, AuditEntry_Verdict } from "../../gen
 import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
 import type { ProofStore } from "./proof-store.ts";
+import type { Revocation } from "./revocations.ts";
 
 /**
- * What must last: the ledger, the brakes and the answers to idempotent requests, in one database.
+ * What must last: the ledger, the brakes, the answers to idempotent requests and the revocations, in one database.
  *
  * `commit` writes all of a change in one transaction or nothing of it, in the order of the calls, and resolves only when it
  * is durable (it survives a power loss). Changes that wait at the same time share one disk write. It rejects with
@@ -44,6 +45,10 @@ export interface Store {
   heldOf(workflowId: string): Promise<Held[]>;
   /** The answer to an idempotent request that was answered before. */
   answer(key: string): Promise<Answer | undefined>;
+  /** All revocations of tokens that may still be alive. */
+  revocations(): Promise<Revocation[]>;
+  /** The revocation that the intent took effect as. */
+  revocationOfIntent(entryId: string): Promise<Revocation | undefined>;
   /** Writes what waits, then closes. */
   close(): Promise<void>;
 }
@@ -58,6 +63,8 @@ export interface Change {
   readonly holds?: readonly Hold[] | undefined;
   /** Answers to keep. */
   readonly answers?: readonly Answer[] | undefined;
+  /** Revocations to insert or to replace, by their issuer with the token or the subject. */
+  readonly revocations?: readonly Revocation[] | undefined;
 }
 
 /** The answer to an idempotent request, kept for at least 24 h. */

@@ -6,6 +6,7 @@ import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 
 export interface FakeServer extends AsyncDisposable {
   readonly url: string;
@@ -19,6 +20,7 @@ export async function startFakeServer(
     readonly missionControl?: Partial<ServiceImpl<typeof MissionControl>>;
     readonly brakes?: Partial<ServiceImpl<typeof Brakes>>;
     readonly auditLog?: Partial<ServiceImpl<typeof AuditLog>>;
+    readonly revocations?: Partial<ServiceImpl<typeof Revocations>>;
   },
   port = 0,
 ): Promise<FakeServer> {
@@ -36,6 +38,7 @@ export async function startFakeServer(
         router.service(MissionControl, rpcs.missionControl ?? {});
         router.service(Brakes, rpcs.brakes ?? {});
         router.service(AuditLog, rpcs.auditLog ?? {});
+        router.service(Revocations, rpcs.revocations ?? {});
       },
     }),
   );

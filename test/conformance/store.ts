@@ -70,6 +70,29 @@ export function storeConformance(
       expect(await store.answer("k")).toBeUndefined();
     });
 
+    it("keeps revocations with the entry that tells of them, the last of one token or subject, and knows them by their intent", async () => {
+      const one = {
+        issuer: "https://login.test",
+        tokenId: "t-1",
+        subject: "",
+        issuedBefore: 0,
+        reason: "leaked",
+        revokedBy: "root",
+        revokeTime: Date.now(),
+        expireTime: Date.now() + 3_600_000,
+        intentEntryId: "ae_first",
+      };
+      const ofSubject = { ...one, tokenId: "", subject: "alice", issuedBefore: Date.now(), intentEntryId: "ae_other" };
+      await store.commit({ entries: [entry()], revocations: [one, ofSubject] });
+      const again = { ...one, reason: "found twice", intentEntryId: "ae_again" };
+      await store.commit({ entries: [entry()], revocations: [again] });
+      await store.close();
+      store = await database.open();
+      expect(await store.revocations()).toEqual([ofSubject, again]);
+      expect(await store.revocationOfIntent("ae_again")).toEqual(again);
+      expect(await store.revocationOfIntent("ae_first")).toBeUndefined();
+    });
+
     it("lets no failing change take its neighbours with it, nor leave a gap", async () => {
       const results = await Promise.allSettled([
         store.commit({ entries: [entry()] }),

@@ -9,8 +9,11 @@ import { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection
 import { type AuditEntry, AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
-import { createPort } from "../../src/http/port.ts";
-import type { Verifier } from "../../src/identity/verify.ts";
+import { Revocations as RevocationsDescriptor } from "../../gen/missioncontrol/v1/revocations_pb.ts";
+import { createPort, type PortOptions } from "../../src/http/port.ts";
+import type { IssuerConfig } from "../../src/identity/issuer.ts";
+import { Revocations } from "../../src/identity/revocations.ts";
+import { createVerifier, type Verifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
@@ -19,69 +22,115 @@ import { createRefusals } from "../../src/ledger/refusals.ts";
 import { Access } from "../../src/policy/access.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
+import { revocationsService } from "../../src/services/revocations.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
+import type { Store } from "../../src/store/store.ts";
 import { noFlood } from "../fixture/refusals.ts";
 
-/** The real port, chain and ledger behind a verifier; the services only note that they were reached. */
+/** The real port, chain, ledger, verifier and revocations; the other services only note that they were reached. */
 export interface IdentityPort {
   readonly url: string;
   readonly number: number;
-  /** RPCs that ran. */
+  readonly verifier: Verifier;
+  readonly revocations: Revocations;
+  readonly store: Store;
+  /** RPCs of other services that ran. */
   readonly reached: string[];
-  /** Everything that was logged. */
+  /** Everything that was logged as a warning or worse. */
   readonly lines: string[];
-  /** What the ledger has of a call, the oldest entry first. */
-  entries(callId: string): Promise<AuditEntry[]>;
-  close(): Promise<void>;
+  /** What the ledger has, of a call or of all, the oldest entry first. */
+  entries(callId?: string): Promise<AuditEntry[]>;
+  /** Shuts it down; the database stays for `startIdentityPort({ dir })`, unless it is the end. */
+  close(keep?: "keep"): Promise<void>;
+  readonly dir: string;
 }
 
-export async function startIdentityPort(verifier: Verifier): Promise<IdentityPort> {
-  const dir = mkdtempSync(join(tmpdir(), "mc-identity-"));
+export interface IdentityPortOptions {
+  readonly issuers: readonly IssuerConfig[];
+  readonly access?: Access;
+  readonly file?: string;
+  /** Where the ledger is, of one before; by default a new place. */
+  readonly dir?: string;
+  readonly tls?: PortOptions["tls"];
+}
+
+export async function startIdentityPort(options: IdentityPortOptions): Promise<IdentityPort> {
+  const {
+    issuers,
+    access = new Access(defaultRoles),
+    dir = mkdtempSync(join(tmpdir(), "mc-identity-")),
+    file,
+    tls,
+  } = options;
   const lines: string[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
   const store = openSqlite(join(dir, "ledger.db"));
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, noFlood);
+  const revocations = await Revocations.open({ store, ledger, issuers, file, log });
+  const known = Object.keys(defaultRoles);
+  const verifier = await createVerifier({ issuers, roles: known, log, revocations, insecureLoopback: true });
+  const policy = await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log);
   const reached: string[] = [];
-  const services = [MissionControl, Brakes, AuditLog];
+  const others = [MissionControl, Brakes, AuditLog];
+  const services = [...others, RevocationsDescriptor];
   const chain = createChain({
     services: [...services, ReflectionV1, ReflectionV1Alpha],
     log,
     ledger,
     refusals,
     verifier,
-    access: new Access(defaultRoles),
-    policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
+    access,
+    policy,
+    resolveBrake: async () => undefined,
     resolveTarget: async () => {
       throw new Error("no workflow is known here");
     },
-    resolveBrake: async () => undefined,
   });
   const noting = (service: DescService) =>
-    Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
+    Object.fromEntries(
+      service.methods.map(({ localName, name, methodKind }) => {
+        const note = () => reached.push(name) && {};
+        /** Goes on until its client leaves. */
+        async function* stream(_: unknown, { signal }: { signal: AbortSignal }) {
+          yield note();
+          await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        }
+        return [localName, methodKind === "unary" ? note : stream];
+      }),
+    );
   const port = await createPort({
     host: "127.0.0.1",
     port: 0,
     routes: (router: ConnectRouter) => {
-      for (const service of services) router.service(service, noting(service) as never);
+      for (const service of others) router.service(service, noting(service) as never);
+      router.service(RevocationsDescriptor, revocationsService(revocations));
     },
     interceptors: chain.map(({ interceptor }) => interceptor),
     authenticate: authenticator(verifier.verify),
     ready: () => true,
     onRefused: auditRefusal(refusals, services),
     log,
+    ...(tls && { tls }),
   });
   const { port: number } = await port.listen();
   return {
     url: `http://127.0.0.1:${number}`,
     number,
+    verifier,
+    revocations,
+    store,
     reached,
     lines,
-    entries: async (callId) => (await store.listEntries({ callId, limit: 100 })).entries.reverse(),
-    async close() {
+    entries: async (callId) => (await store.listEntries({ callId, limit: 1000 })).entries.reverse(),
+    async close(keep) {
       await port.close(0);
+      verifier.close();
+      policy.close();
+      await revocations.close();
       await store.close();
-      rmSync(dir, { recursive: true, force: true });
+      if (keep === undefined) rmSync(dir, { recursive: true, force: true });
     },
+    dir,
   };
 }

@@ -3,9 +3,6 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
-import { createVerifier, type Verifier } from "../../src/identity/verify.ts";
-import { createLog } from "../../src/log.ts";
-import { defaultRoles } from "../../src/policy/roles.ts";
 import { raw } from "../http/raw.ts";
 import { attacks } from "./attacks.ts";
 import { type IdentityPort, startIdentityPort } from "./port.ts";
@@ -15,22 +12,15 @@ const rpc = "/missioncontrol.v1.MissionControl/PauseWorkflow";
 /** Nothing of it is ever sent. */
 const bodyBytes = 1_000_000;
 
-let verifier: Verifier;
 let port: IdentityPort;
 let session: ClientHttp2Session;
 beforeAll(async () => {
-  verifier = await createVerifier({
-    issuers: [{ issuer, audiences: [audience], jwks }],
-    roles: Object.keys(defaultRoles),
-    log: createLog("silent"),
-  });
-  port = await startIdentityPort(verifier);
+  port = await startIdentityPort({ issuers: [{ issuer, audiences: [audience], jwks }] });
   session = connect(port.url);
 });
 afterAll(async () => {
   session.destroy();
   await port.close();
-  verifier.close();
 });
 
 /** Announces a body that never comes, and tells how the server answers: "401", "grpc-status 16". */

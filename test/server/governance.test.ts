@@ -12,6 +12,7 @@ import { AuditLog, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1
 import { Brakes, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { Governance_Audit as Audit, governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 import type { Engine } from "../../src/engines/engine.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 import { call, type Door, doorOf, doorsOf, readToEnd } from "../fixture/protocols.ts";
@@ -20,7 +21,7 @@ import { startTestServer, type TestServer } from "../fixture/server.ts";
 import { entriesOf, told, toldOf } from "./ledger.ts";
 
 /** Gates attach with tokens and a stream of their own: test/gate has these. */
-const services = [MissionControl, Brakes, AuditLog];
+const services = [MissionControl, Brakes, AuditLog, Revocations];
 const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
 
 /** Who may what: the design's table of roles. */
@@ -36,6 +37,7 @@ const rolesWith: Record<string, readonly string[]> = {
   "audit.read": ["sre_admin", "auditor"],
   "audit.rotate_key": ["sre_admin"],
   "audit.erase": ["sre_admin"],
+  "tokens.revoke": ["sre_admin"],
 };
 const roles = ["viewer", "sre", "sre_admin", "auditor", "sre_admin_of_another_system"];
 
@@ -138,6 +140,8 @@ function requestOf(method: DescMethod, brake = brakeId): MessageInitShape<DescMe
     if (name === "selector") request[localName] = create(SelectorSchema, { types: ["NoSuchType"] });
     if (name === "subject" && method.name === "EraseSubject") request[localName] = "nobody-of-that-name";
     if (name === "reason") request[localName] = "governance";
+    if (name === "issuer") request[localName] = "mission-control-dev";
+    if (name === "token_id") request[localName] = "of-nobody";
   }
   return create(method.input, request as never);
 }

@@ -5,6 +5,8 @@ import { CliFailure, exitCodes, usageFailure } from "../failure.ts";
 import { durationMs, examples, list, nonEmpty } from "../options.ts";
 import type { Flags, Host } from "../session.ts";
 import { dataDir } from "../settings.ts";
+import { listRevocations } from "./token/revocations.ts";
+import { revokeTokens } from "./token/revoke.ts";
 
 interface TokenFlags extends Flags {
   readonly user?: string;
@@ -13,7 +15,7 @@ interface TokenFlags extends Flags {
 }
 
 export function tokenCommand(program: Command, host: Host): void {
-  program
+  const token = program
     .command("token")
     .description("Print a token signed by dev mode's own issuer; nothing but the token goes to standard output.")
     .option("--user <name>", "the token's subject", nonEmpty, host.user)
@@ -51,4 +53,5 @@ export function tokenCommand(program: Command, host: Host): void {
       });
       host.stdout.write(`${token}\n`);
     });
+  for (const command of [revokeTokens, listRevocations]) command(token, host);
 }

@@ -72,6 +72,8 @@ export function identity(baseDir: string) {
   return section({
     /** Each with a name of its own. */
     issuers: z.array(issuer).max(32),
+    /** A file with tokens that are refused though they have not expired; it is read again when it changes. */
+    revocation_file: path(baseDir).optional(),
   });
 }
 
