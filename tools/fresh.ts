@@ -3,18 +3,22 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Exits 1 where generating anew would change gen/. Leaves the tree as it is. `node tools/fresh.ts` */
+/** Exits 1 where generating anew would change what is generated. Leaves the tree as it is. `node tools/fresh.ts` */
 const temporary = mkdtempSync(join(tmpdir(), "mission-control-fresh-"));
 try {
   execFileSync("buf", ["generate", "--output", temporary], { stdio: "inherit" });
   const fresh = join(temporary, "gen");
   execFileSync(process.execPath, ["tools/openapi.ts", join(fresh, "openapi.json")], { stdio: "inherit" });
-  const stale = [...new Set([...filesOf(fresh), ...filesOf("gen")])].filter(
-    (file) => !read(join(fresh, file))?.equals(read(join("gen", file)) ?? Buffer.of()),
-  );
+  const engines = join(temporary, "engines.md");
+  execFileSync(process.execPath, ["tools/engines.ts", engines], { stdio: "inherit" });
+  const isStale = (made: string, kept: string) => !read(made)?.equals(read(kept) ?? Buffer.of());
+  const stale = [...new Set([...filesOf(fresh), ...filesOf("gen")])]
+    .filter((file) => isStale(join(fresh, file), join("gen", file)))
+    .map((file) => `gen/${file}`);
+  if (isStale(engines, "docs/engines.md")) stale.push("docs/engines.md");
   if (stale.length > 0) {
     console.error(
-      `These generated files are not what the protos say:\n${stale.map((file) => `  gen/${file}`).join("\n")}`,
+      `These generated files are not what their sources say:\n${stale.map((file) => `  ${file}`).join("\n")}`,
     );
     console.error("Run npm run generate, and commit what it changes.");
     process.exitCode = 1;

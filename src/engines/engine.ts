@@ -1,64 +1,138 @@
 /**
  * The contract of an engine: what Mission Control asks of the system that runs the workflows. It has no method that could
- * change a workflow's content. That is the brake pedal promise as a type.
+ * change a workflow's content. That is the brake pedal promise as a type. How to write one: docs/write-an-engine.md.
  *
- * - **hold** asks the engine to take no further step of a workflow. It MUST be safe to repeat, MUST NOT cancel, fail or
- *   alter the workflow, and its answer MUST NOT be taken for a standstill: engines answer 200 and go on.
- * - **standstill** is an observation: `observe` showed `paused` and no step in flight. Only that is PAUSED.
- * - **release** lets a workflow go on that the engine shows as paused. It MUST be safe to repeat, MUST lose nothing, and MUST
- *   NOT be called for a workflow that somebody else paused.
- * - **list, get, observe, trace** only read, and every read is bounded in size and time. What the brake asks (open, statuses,
- *   hold, release, an urgent observe) MUST NOT wait behind the reads of people.
+ * MUST, MUST NOT and MAY are meant as in RFC 2119. Each clause has a number; `test/conformance/engine` shows every one of
+ * them on every engine, and a test keeps the two together. Of every method:
  *
- * A method rejects with MissionControlError ENGINE_UNAVAILABLE where the engine did not answer, and honours its signal.
+ * - `every.1` Where the engine did not answer, or with what is no answer (an error, a cut off or foreign body), it MUST reject
+ *   with MissionControlError ENGINE_UNAVAILABLE, and MUST NOT resolve as if there was nothing.
+ * - `every.2` It MUST settle within 30 s whatever the engine does, and MUST NOT read an answer without an end.
+ * - `every.3` It MUST reject with the signal's reason as soon as the signal is aborted.
+ * - `every.4` Ids and texts are the caller's, of any characters and length: they MUST NOT reach the engine as anything but a
+ *   value. What no engine could have given out is simply not known.
+ * - `every.5` No ids are none, and MUST NOT be taken for all.
+ * - `every.6` Only hold and release have an effect. Everything else MUST NOT change how a workflow goes on.
+ * - `every.7` What the brake asks (open, statuses, hold, release, an urgent observe) MUST NOT wait behind the reads of people.
  */
 export interface Engine {
   /** The configured name: the part of a workflow_id before the colon. */
   readonly name: string;
+  /** What it can do; may become known by the first answer only. */
   readonly capabilities: Capabilities;
 
-  /** Is it there, and which version? */
+  /**
+   * Is it there, and which version?
+   * - `probe.1` It MUST resolve only where the engine would answer the other methods as well.
+   */
   probe(signal?: AbortSignal): Promise<{ version: string }>;
-  /** Workflows, the newest first (createTime, then id, both descending). */
+  /**
+   * A page of workflows.
+   * - `list.1` It MUST be ordered by createTime, then id, both descending, and have at most `limit` workflows.
+   * - `list.2` Page by page with `after`, whatever is there all the time MUST be found exactly once, also where others start, move
+   *   and end meanwhile.
+   * - `list.3` It MUST have all that match everything that the query says, and nothing else.
+   */
   list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
   /**
-   * Open workflows that match one of the filters, or are children of any workflow where `children` is set; those that are
-   * paused only where `paused` is set. In no order, all of them, without what only `get` knows (`phase` may be coarser).
+   * What could be held: without what only `get` knows (`phase` may be coarser).
+   * - `open.1` It MUST have all open workflows, however many, that match one of the filters or, where `children` is set, are the
+   *   child of any workflow; those that are paused only where `paused` is set. In no order.
    */
   open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]>;
-  /** How those of the ids stand that are open, however many they are. */
+  /**
+   * How those of the ids stand that are open, however many they are.
+   * - `statuses.1` Those that have ended or are not known MUST be missing.
+   * - `statuses.2` `paused` MUST be what the engine shows now, and MUST NOT be concluded from an answer to hold. From `settleMs`
+   *   after it is shown, no step MAY begin until something lets the workflow go on.
+   */
   statuses(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, EngineStatus>>;
-  /** How many workflows there are in each status, of those that match. */
+  /**
+   * How many workflows there are in each status, of those that match.
+   * - `count.1` It MUST say what the pages of the same query would add up to.
+   */
   count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>>;
-  /** The types and handlers ("type/handler") whose workflows carry all of these labels: for gates, which know no labels. */
+  /**
+   * The types and handlers ("type/handler") whose workflows carry all of these labels: for gates, which know no labels.
+   * - `handlersWith.1` Those with one label missing or of another value MUST NOT be among them.
+   */
   handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]>;
-  /** Those of the ids that the engine knows. Also takes ids that it never gave out, and does not find them. */
+  /**
+   * Workflows by their ids.
+   * - `get.1` It MUST have those that the engine knows, in any status, as a list would show them, and no others.
+   */
   get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]>;
   /**
-   * What is in flight and how far each of them is; ids that the engine does not know are missing from the answer. `urgent`:
-   * for the brake.
+   * What is in flight and how far each of them is. `urgent`: for the brake.
+   * - `observe.1` The steps MUST be all that ever began, in their order, each once; one that has not ended has no end.
+   * - `observe.2` Where the status is `paused`, it MUST cover what began before the workflow came to a stand: a step without an
+   *   end was cut off or is between two attempts, and runs again; `hidesStep` says that there may be one more of that sort.
+   * - `observe.3` Ids that the engine does not know MUST be missing.
    */
   observe(ids: readonly string[], signal?: AbortSignal, urgent?: boolean): Promise<Map<string, Observation>>;
-  /** Timers of these that run on while their workflow is held; those that are due already are left out. */
+  /**
+   * Timers of these that run on while their workflow is held.
+   * - `timers.1` Those that are due already MUST be left out.
+   */
   timers(ids: readonly string[], signal?: AbortSignal): Promise<EngineTimer[]>;
-  /** Those of the ids that stand paused because a gate held their next step, not because anybody paused them. */
+  /**
+   * Those of the ids that stand paused because a gate held their next step.
+   * - `pausedByGate.1` Those that anybody paused in another way MUST NOT be among them.
+   */
   pausedByGate(ids: readonly string[], signal?: AbortSignal): Promise<Set<string>>;
-  /** The workflow's own timeline, the oldest first; undefined where the engine does not know it. */
+  /**
+   * The workflow's own timeline; undefined where the engine does not know it.
+   * - `trace.1` The oldest MUST come first, and each step be one entry: with its end and outcome where it ended, in flight where
+   *   it has not.
+   * - `trace.2` Children MUST be there with their ids, failures with their messages, sleeps with when they are due.
+   * - `trace.3` It MUST NOT show what a workflow was given or has answered.
+   */
   trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined>;
-  /** Workflows that changed at or after the moment, at most `limit`, the longest unchanged first. */
+  /**
+   * What has changed, for those who watch.
+   * - `changedSince.1` It MUST have all whose updateTime is at or after the moment, the longest unchanged first, up to `limit`;
+   *   starting, coming to a stand, going on and ending MUST each be a change.
+   */
   changedSince(since: Date, limit: number, signal?: AbortSignal): Promise<EngineWorkflow[]>;
-  /** Asks the engine to halt them. */
+  /**
+   * Asks the engine to let these take no further step. A hold is a fact and no count: who else holds a workflow, the brakes know.
+   * - `hold.1` It MUST NOT cancel, fail or alter a workflow: let go, it goes on to where it would have come without it, and what
+   *   was not in flight runs exactly once.
+   * - `hold.2` It MUST be safe to repeat, at any moment, and one release undoes any number of them.
+   * - `hold.3` The answer MUST have every id: `accepted` only what is open, `notYet` what cannot be held (it has not begun, it has
+   *   ended: the next look tells), `unknown` what the engine does not know.
+   * - `hold.4` What it accepted MUST come to a stand at the next place where the engine halts (`haltsAt`), unless the engine
+   *   restarts. It says nothing about when: only the statuses do.
+   */
   hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>>;
-  /** Lets them go on. */
+  /**
+   * Lets these go on. It MUST NOT be called for a workflow that somebody else paused.
+   * - `release.1` What stands MUST go on from where it stood, at once and by itself, and lose nothing: neither the results of its
+   *   steps, nor signals and timers that came meanwhile.
+   * - `release.2` It MUST be safe to repeat, also for what does not stand.
+   * - `release.3` The answer MUST have every id: `ended` what has ended, `unknown` what the engine does not know.
+   */
   release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>>;
-  /** True where the text could be an id of this engine's. */
+  /**
+   * True where the text could be an id of this engine's.
+   * - `isId.1` It MUST be true for every id that the engine gave out, and SHOULD be false for those of other engines.
+   */
   isId(text: string): boolean;
 }
 
-/** What an engine can do. What it cannot do is refused, never simulated. */
+/**
+ * What an engine can do. What it cannot do is refused or told, never simulated. Declared beside the adapter, shown in
+ * docs/engines.md, and held against what the engine really does by the conformance suite.
+ */
 export interface Capabilities {
   /** How it halts: by a pause of its own, or by a gate that workers ask. */
   readonly halt: "native" | "gate";
+  /**
+   * Where a workflow comes to a stand. `beforeStep`: only when it is about to take its next step, so that one that sleeps or
+   * waits is not seen to stand until it wakes. `betweenSteps`: wherever no step is in flight, also asleep. `anywhere`: in the
+   * middle of a step as well.
+   */
+  readonly haltsAt: "beforeStep" | "betweenSteps" | "anywhere";
   /** What becomes of a step in flight when a hold is accepted. */
   readonly stepInFlight: "finishes" | "reruns";
   /**
@@ -66,12 +140,24 @@ export interface Capabilities {
    * before it cut it off may be on its way. 0 where it waits for its workers. A worker that is further away needs a gate.
    */
   readonly settleMs: number;
-  /** True where a workflow can be halted before it begins. */
+  /** True where a workflow can be halted before it begins; else it is caught when it comes up, usually after one step. */
   readonly haltsPending: boolean;
   /** True where timers run on while a workflow is paused. */
   readonly timersRunOn: boolean;
   /** True where pausing a workflow pauses its children. */
   readonly pausesChildren: boolean;
+  /**
+   * True where a release takes back a hold that has not come true yet; else the workflow may still come to a stand after it,
+   * and has to be released once more.
+   */
+  readonly releaseTakesBack: boolean;
+  /**
+   * Which holds outlast a restart of the engine: all that it accepted, those that stand, or none. The brake asks again for what
+   * was forgotten; what it declares here, nobody has to ask for.
+   */
+  readonly outlastsRestart: "accepted" | "standing" | "none";
+  /** Where the steps and the trace come from: the engine's own durable journal, or what workers report of themselves. */
+  readonly stepsFrom: "journal" | "reports";
 }
 
 /** The engine's own view of a status: it knows no PAUSING or RESUMING, the brakes do. */

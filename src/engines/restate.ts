@@ -13,6 +13,7 @@ import type {
   WorkflowQuery,
 } from "./engine.ts";
 import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
+import { restateCapabilities } from "./restate/capabilities.ts";
 import { type EventRow, type JournalRow, journalColumns, stepsOf, traceOf, wakeUpTime } from "./restate/journal.ts";
 import { cachedMetadata } from "./restate/metadata.ts";
 import { type LatestPause, latestPauses, type PauseRow } from "./restate/pauses.ts";
@@ -38,8 +39,6 @@ const fewIds = 4;
 const concurrency = 32;
 /** How many journals one query reads whole: a cut-off one would hide a step in flight. */
 const journalsPerQuery = 100;
-/** A worker that was cut off has heard of it after this, ms: many times what a network takes, and a busy worker's event loop. */
-const cutOffSettleMs = 500;
 /** Within this time what a worker has begun is in the journal, ms; what it began later may have been cut off unheard. */
 const unheardMs = 1_000;
 /** A journal longer than this is shown from its beginning up to here. */
@@ -64,14 +63,7 @@ export class RestateEngine implements Engine {
   }
 
   get capabilities(): Capabilities {
-    return {
-      halt: "native",
-      stepInFlight: this.#virtualQueues ? "reruns" : "finishes",
-      settleMs: this.#virtualQueues ? cutOffSettleMs : 0,
-      haltsPending: false,
-      timersRunOn: true,
-      pausesChildren: false,
-    };
+    return this.#virtualQueues ? restateCapabilities.virtualQueues : restateCapabilities.default;
   }
 
   isId(text: string): boolean {
