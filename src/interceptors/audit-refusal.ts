@@ -28,7 +28,7 @@ export function auditRefusal(
     const entry: EntryInit = { ...arrival(call), ...ending(call, error), phase: AuditEntry_Phase.DENIED };
     const action = actions.get(call.method);
     if (action !== undefined) entry.action = action;
-    // Why a request could not be read quotes the request, and nobody knows yet whose it is.
+    // Why a request could not be read quotes it, and only fields that are named enter the ledger.
     if (entry.errorReason === ("INVALID_ARGUMENT" satisfies Reason)) entry.message = "";
     await refusals.record(entry);
     call.audited = true;

@@ -112,4 +112,39 @@ export const attacks: readonly [name: string, reason: string, token: () => strin
   ["no jti", "TOKEN_INVALID", () => token({}, { jti: undefined })],
   ["roles that are a text", "TOKEN_INVALID", () => token({}, { roles: "sre" })],
   ["roles that are objects", "TOKEN_INVALID", () => token({}, { roles: [{ name: "sre" }] })],
+  ["a sub that is empty behind a good one", "TOKEN_INVALID", () => doubled('"sub":"alice"', '"sub":""')],
+  ["the alg twice, none last", "TOKEN_INVALID", () => doubledHeader('"alg":"ES256"', '"alg":"none"')],
+  ["a jti of control characters", "TOKEN_INVALID", () => token({}, { jti: "a\u0000b" })],
+  ["a life of ten years", "TOKEN_INVALID", () => token({}, { exp: now() + 315_360_000 })],
+  ["an ID token's hash (at_hash)", "TOKEN_INVALID", () => token({}, { at_hash: "77QmUPtjPfzWtF2AnpK9RQ" })],
+  ["a DPoP key (cnf.jkt)", "TOKEN_INVALID", () => token({}, { cnf: { jkt: "A".repeat(43) } })],
+  ["a certificate that was not shown (cnf)", "TOKEN_INVALID", () => token({}, { cnf: { "x5t#S256": "A".repeat(43) } })],
+  ["a key of its own to confirm it (cnf.jwk)", "TOKEN_INVALID", () => token({}, { cnf: { jwk: otherJwk } })],
+  ["an empty confirmation", "TOKEN_INVALID", () => token({}, { cnf: {} })],
+  ["a confirmation that is null", "TOKEN_INVALID", () => token({}, { cnf: null })],
+  ["a refresh token's type", "TOKEN_INVALID", () => token({ typ: "refresh+jwt" })],
+  ["a type that is no text", "TOKEN_INVALID", () => token({ typ: ["at+jwt"] })],
+  ["an auth_time that is no date", "TOKEN_INVALID", () => token({}, { auth_time: "yesterday" })],
+  ["an amr that is no list", "TOKEN_INVALID", () => token({}, { amr: "mfa" })],
+  [
+    "an audience among others that are no texts",
+    "TOKEN_INVALID",
+    () => token({}, { aud: [{ aud: "mission-control" }] }),
+  ],
+  ["an nbf that is no date", "TOKEN_INVALID", () => token({}, { nbf: "0" })],
+  ["claims behind a byte order mark", "TOKEN_MALFORMED", () => signed(`\ufeff${JSON.stringify(goodClaims())}`)],
+  ["two claims sets", "TOKEN_MALFORMED", () => signed(JSON.stringify(goodClaims()).repeat(2))],
 ];
+
+/** Signed claims as they are written. */
+function signed(claims: string, header = JSON.stringify(goodHeader)): string {
+  const input = `${b64(header)}.${b64(claims)}`;
+  return `${input}.${es256(input)}`;
+}
+/** A member twice, for parsers that believe the first. */
+function doubled(first: string, second: string): string {
+  return signed(JSON.stringify(goodClaims()).replace(first, `${first},${second}`));
+}
+function doubledHeader(first: string, second: string): string {
+  return signed(JSON.stringify(goodClaims()), JSON.stringify(goodHeader).replace(first, `${first},${second}`));
+}
