@@ -93,7 +93,10 @@ export async function startDevMode(
     if (config.agents) {
       say("Starting the sample agents …");
       const { adminSocket, ingressSocket } = started;
-      const gate = { url: urlOf(server, "http"), tokenFile: await writeGateToken(issuer, dataDir) };
+      const gate = {
+        url: urlOf(server, "http"),
+        tokenFile: await writeGateToken(server.gateTokens, embeddedEngineName, dataDir),
+      };
       agents = await startAgents({ dataDir, port: config.agentsPort, adminSocket, ingressSocket, gate, log });
       signal.throwIfAborted();
     }

@@ -60,6 +60,10 @@ export const reasons = {
   TOO_MANY_GATES: Code.ResourceExhausted,
   GATE_REPLACED: Code.Aborted,
   GATE_SILENT: Code.DeadlineExceeded,
+  GATE_TOKEN_EXISTS: Code.AlreadyExists,
+  GATE_TOKEN_NOT_FOUND: Code.NotFound,
+  GATE_TOKEN_SCOPE: Code.PermissionDenied,
+  TOO_MANY_GATE_TOKENS: Code.ResourceExhausted,
   SHUTTING_DOWN: Code.Unavailable,
   INTERNAL: Code.Internal,
 } as const satisfies Record<string, Code>;

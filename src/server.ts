@@ -6,6 +6,7 @@ import { Gate } from "../gen/missioncontrol/gate/v1/gate_pb.ts";
 import { Metrics as MetricsDescriptor } from "../gen/missioncontrol/metrics/v1/metrics_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens as GateTokensDescriptor } from "../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations as RevocationsDescriptor } from "../gen/missioncontrol/v1/revocations_pb.ts";
 import { type BlastRadius, defaultBlastRadius } from "./brakes/blast-radius.ts";
@@ -25,6 +26,7 @@ import type { Engine } from "./engines/engine.ts";
 import { EngineRegistry } from "./engines/registry.ts";
 import { createPort } from "./http/port.ts";
 import type { TlsConfig } from "./http/tls.ts";
+import { GateTokens } from "./identity/gate-tokens.ts";
 import type { IssuerConfig } from "./identity/issuer.ts";
 import { Revocations } from "./identity/revocations.ts";
 import { createVerifier } from "./identity/verify.ts";
@@ -51,6 +53,7 @@ import { DrillSchedule, minDrillEveryMs } from "./services/drill-schedule.ts";
 import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
 import { EntrySight } from "./services/entry-sight.ts";
 import { gateService } from "./services/gate.ts";
+import { gateTokensService } from "./services/gate-tokens.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
 import { issuerComponents } from "./services/issuers.ts";
@@ -117,6 +120,8 @@ export interface ServerOptions {
 export interface Server {
   readonly address: string;
   readonly port: number;
+  /** The gate tokens, for who composes the server: the API's own are for callers. */
+  readonly gateTokens: GateTokens;
   /** Ends streams and calls in flight, stops reconciling, writes what waits. What is braked stays braked. */
   close(graceMs?: number): Promise<void>;
 }
@@ -158,6 +163,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
   const gates = new Gates({ engines: engineNames, log });
+  const gateTokens = new GateTokens(store, ledger, engineNames);
   const gateRules = new GateRules(brakes, engines, catching, gates, log);
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
@@ -201,6 +207,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     AuditLog,
     RevocationsDescriptor,
     Gate,
+    GateTokensDescriptor,
     MetricsDescriptor,
     ReflectionV1,
     ReflectionV1Alpha,
@@ -212,6 +219,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ledger,
     refusals,
     verifier,
+    gateTokens,
     access,
     policy,
     resolveTarget: (workflowId, sight, signal) => workflows.get(workflowId, signal, sight),
@@ -246,9 +254,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       router.service(AuditLog, auditLogService(store, proofs, sight));
       router.service(RevocationsDescriptor, revocationsService(revocations));
       router.service(Gate, gateService(gates));
+      router.service(GateTokensDescriptor, gateTokensService(gateTokens, gates));
     },
     interceptors: chain.map((link) => link.interceptor),
-    authenticate: authenticator(verifier.verify),
+    authenticate: authenticator(verifier.verify, gateTokens),
     ready: () => {
       const faults = reconcilers.flatMap(({ state }) =>
         state.fault ? [`${state.engine}: ${state.fault.message}`] : [],
@@ -291,7 +300,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   try {
     // A gate that comes back holds by what it knew: it is to get no set before there is one.
     await gateRules.sync();
-    return { ...(await port.listen()), close };
+    return { ...(await port.listen()), gateTokens, close };
   } catch (error) {
     await close(0);
     throw error;

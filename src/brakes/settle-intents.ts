@@ -4,14 +4,17 @@ import type { Store } from "../store/store.ts";
 
 /**
  * Ends the intents that a crash left open, before anything else is done. Whether an intent took effect is a fact of the
- * database: the brake that it engaged or released names its entry, or the revocation does. What a brake then means for the
+ * database: the brake that it engaged or released names its entry, or the revocation or the gate token does. What a brake then means for the
  * engine is the reconciler's to make true.
  */
 export async function settleIntents(store: Store, ledger: Ledger): Promise<number> {
   const open = await store.openIntents();
   for (const intent of open) {
     const brake = await store.brakeOfIntent(intent.entryId);
-    const done = brake !== undefined || (await store.revocationOfIntent(intent.entryId)) !== undefined;
+    const done =
+      brake !== undefined ||
+      (await store.revocationOfIntent(intent.entryId)) !== undefined ||
+      (await store.gateTokenOfIntent(intent.entryId)) !== undefined;
     await ledger.append({
       phase: Phase.OUTCOME,
       ...(intent.principal ? { principal: intent.principal } : {}),

@@ -1,16 +1,20 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { DevIssuer } from "../identity/dev-issuer.ts";
+import type { GateTokens } from "../identity/gate-tokens.ts";
 
-/** Longer than anybody keeps dev mode running; each start makes a new one. */
-const expiresInS = 365 * 24 * 60 * 60;
+const name = "sample-agents";
+const by = { subject: "dev mode", reason: "dev mode has started: its sample agents attach anew", entryId: "" };
 
-/** Writes a token for the gate of the sample agents to `<dataDir>/gate.token`, for this user only, and answers the path. */
-export async function writeGateToken(issuer: DevIssuer, dataDir: string): Promise<string> {
+/**
+ * Makes a token for the gate of the sample agents, which takes the place of the last start's, and writes it to
+ * `<dataDir>/gate.token`, for this user only. Answers the path.
+ */
+export async function writeGateToken(tokens: GateTokens, engine: string, dataDir: string): Promise<string> {
   const path = join(dataDir, "gate.token");
-  const token = await issuer.signDevToken({ subject: "sample-agents", roles: ["gate"], expiresIn: expiresInS });
+  for (const token of await tokens.list(false)) if (token.name === name) await tokens.revoke(token.gateTokenId, by);
+  const { secret } = await tokens.create({ name, engine }, by);
   // Under another name first: the mode is that of a new file, and who reads it meanwhile finds a whole one.
-  await writeFile(`${path}.new`, `${token}\n`, { mode: 0o600 });
+  await writeFile(`${path}.new`, `${secret}\n`, { mode: 0o600 });
   await rename(`${path}.new`, path);
   return path;
 }

@@ -2,7 +2,7 @@ import type { AddressInfo } from "node:net";
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { MissionControlError } from "../errors.ts";
-import type { Authenticate } from "../interceptors/authenticate.ts";
+import { type Authenticate, isForGates } from "../interceptors/authenticate.ts";
 import type { Call } from "../interceptors/context.ts";
 import { toConnectError } from "../interceptors/errors.ts";
 import type { Logger } from "../log.ts";
@@ -119,7 +119,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     }
     try {
       if (!rpcs.has(path)) rest.name(exchange);
-      checkToken(req.rawHeaders);
+      checkToken(req.rawHeaders, isForGates(call.method) ? "gate-token" : "jwt");
       await options.authenticate(call, exchange.header);
       if (req.headers.expect !== undefined) res.writeContinue();
       if (rpcs.has(path)) return await rpcs.serve(exchange);

@@ -11,7 +11,9 @@ export interface Principal {
   /** When the token expires, in ms since the epoch. */
   readonly expireTime: number;
   /** "jwt+mtls": the token is bound to the client certificate that the call came with. */
-  readonly authenticationMethod: "jwt" | "jwt+mtls";
+  readonly authenticationMethod: "jwt" | "jwt+mtls" | "gate-token";
+  /** The only engine that a gate may attach for: set by a gate token, and by nothing else. */
+  readonly gateEngine?: string | undefined;
   /** For people to read; where the token has one. */
   readonly name?: string | undefined;
   /** Where the issuer's configuration says which claim it is, and the token has it. */

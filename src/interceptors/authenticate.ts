@@ -1,6 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
+import { Gate } from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import type { GateTokens } from "../identity/gate-tokens.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Verify } from "../identity/verify.ts";
 import { type Call, callOf } from "./context.ts";
@@ -9,13 +11,22 @@ import { type Standing, whileInStanding } from "./standing.ts";
 /** Finds out who calls, and puts them into the call. Rejects with TOKEN_MISSING, TOKEN_INVALID and the like. */
 export type Authenticate = (call: Call, header: Headers) => Promise<Principal>;
 
+/** True for the RPCs that gates call, which is not for people: they are entered with a gate token, and by nobody with another. */
+export function isForGates(method: string): boolean {
+  return method.startsWith(`${Gate.typeName}/`);
+}
+
 /**
- * Who calls: by the token of the Authorization header, and by nothing else. The port asks before it reads a body; the chain
+ * Who calls: by the token of the Authorization header, and by nothing else. What kind of token it has to be is the method's to
+ * say, not the token's: a gate's opens nothing of the API for people, and the other way round. The port asks before it reads a body; the chain
  * asks again, for which the verifier has an answer at hand, so that no call passes it on the port's word alone.
  */
-export function authenticator(verify: Verify): Authenticate {
+export function authenticator(verify: Verify, gateTokens: Pick<GateTokens, "verify">): Authenticate {
   return async (call, header) => {
-    const principal = await verify(bearerToken(header), { certificate: call.clientCertificateThumbprint });
+    const token = bearerToken(header);
+    const principal = isForGates(call.method)
+      ? await gateTokens.verify(token)
+      : await verify(token, { certificate: call.clientCertificateThumbprint });
     call.principal = principal;
     return principal;
   };

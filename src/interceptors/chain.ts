@@ -1,5 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
+import type { GateTokens } from "../identity/gate-tokens.ts";
 import type { Verifier } from "../identity/verify.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Refusals } from "../ledger/refusals.ts";
@@ -27,6 +28,7 @@ export interface ChainDeps {
   readonly ledger: Ledger;
   readonly refusals: Refusals;
   readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
+  readonly gateTokens: Pick<GateTokens, "verify" | "onDoubt">;
   readonly access: Access;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
@@ -48,6 +50,13 @@ export interface Link {
  */
 export function createChain(deps: ChainDeps): readonly Link[] {
   assertGoverned(deps.services);
+  const { verifier, gateTokens } = deps;
+  const onDoubt = (listener: () => void) => {
+    const stop = [verifier.onDoubt(listener), gateTokens.onDoubt(listener)];
+    return () => {
+      for (const one of stop) one();
+    };
+  };
   const still = (call: Call, method: DescMethod) => authorize(deps.access, call, method);
   return [
     { name: "requestId", interceptor: requestIdLink() },
@@ -56,7 +65,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.refusals, deps.log) },
     {
       name: "authenticate",
-      interceptor: authenticateLink(authenticator(deps.verifier.verify), still, deps.verifier.onDoubt),
+      interceptor: authenticateLink(authenticator(verifier.verify, gateTokens), still, onDoubt),
     },
     { name: "authorize", interceptor: authorizeLink(deps.access) },
     { name: "validate", interceptor: validateLink(deps.services) },

@@ -15,6 +15,7 @@ export const permissions = [
   "audit.erase",
   "api.describe",
   "gates.attach",
+  "gates.manage",
   "tokens.revoke",
 ] as const;
 
@@ -68,6 +69,7 @@ export const defaultRoles: Roles = {
       "audit.erase",
       "audit.rotate_key",
       "tokens.revoke",
+      "gates.manage",
     ],
   },
   /** For the gates in workers: it attaches, and can do nothing else. */

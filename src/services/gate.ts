@@ -28,6 +28,10 @@ export function gateService(gates: Gates): ServiceImpl<typeof Gate> {
       const { call, principal } = callerOf(context);
       const messages = requests[Symbol.asyncIterator]();
       const { gate, engine, types, instance } = await helloOf(messages, context.signal);
+      if (engine !== principal.gateEngine) {
+        const message = `this gate token is for engine ${principal.gateEngine}, not for ${engine}: make one for it`;
+        throw new MissionControlError("GATE_TOKEN_SCOPE", message, { metadata: { engine } });
+      }
       if (!reachOf(call).coversEngine(engine)) {
         throw new MissionControlError(
           "ROLE_DENIED",

@@ -2,6 +2,7 @@ import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MissionControlError } from "../errors.ts";
+import { gateTokenSchema } from "./gate-tokens.ts";
 import { revocationSchema } from "./revocations.ts";
 
 /** Marks a file as ours ("MCTL"), so that a path typed wrong never puts a ledger into a stranger's database. */
@@ -143,6 +144,7 @@ const migrations: readonly string[] = [
   CREATE INDEX entry_block_by_time ON entry_block (max_time, min_time);
   `,
   revocationSchema,
+  gateTokenSchema,
 ];
 
 /**

@@ -5,6 +5,7 @@ import { MissionControlError } from "../errors.ts";
 import { BrakeRows } from "./brake-rows.ts";
 import { EntryIndex } from "./entry-index.ts";
 import { eraseSubject } from "./erasure.ts";
+import { GateTokenRows } from "./gate-tokens.ts";
 import { openIndexSecret } from "./index-secret.ts";
 import { OpenIntents } from "./open-intents.ts";
 import { RevocationRows } from "./revocations.ts";
@@ -49,6 +50,7 @@ export function openSqlite(path: string): Store {
   const intents = new OpenIntents(db, entries);
   const brakes = new BrakeRows(db);
   const revocations = new RevocationRows(db);
+  const gateTokens = new GateTokenRows(db);
 
   let waiting: Waiting[] = [];
   let scheduled = false;
@@ -108,6 +110,7 @@ export function openSqlite(path: string): Store {
         at += own.length;
         brakes.write(change, own);
         revocations.write(change.revocations ?? []);
+        gateTokens.write(change.gateTokens ?? []);
         return () => resolve(own);
       });
       forgetOld();
@@ -130,6 +133,7 @@ export function openSqlite(path: string): Store {
         const own = write(change);
         brakes.write(change, own);
         revocations.write(change.revocations ?? []);
+        gateTokens.write(change.gateTokens ?? []);
         db.exec("RELEASE change");
         return () => resolve(own);
       } catch (error) {
@@ -252,6 +256,10 @@ export function openSqlite(path: string): Store {
     answer: (key) => read(() => brakes.answer(key)),
     revocations: () => read(() => revocations.all()),
     revocationOfIntent: (entryId) => read(() => revocations.ofIntent(entryId)),
+    gateToken: (gateTokenId) => read(() => gateTokens.get(gateTokenId)),
+    gateTokenByHash: (hash) => read(() => gateTokens.byHash(hash)),
+    gateTokenOfIntent: (entryId) => read(() => gateTokens.ofIntent(entryId)),
+    gateTokens: (includeRevoked) => read(() => gateTokens.list(includeRevoked)),
 
     async close() {
       if (closed) return;

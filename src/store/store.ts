@@ -1,11 +1,12 @@
 import type { AuditEntry, AuditEntry_Phase, AuditEntry_Verdict } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
+import type { StoredGateToken } from "./gate-tokens.ts";
 import type { ProofStore } from "./proof-store.ts";
 import type { Revocation } from "./revocations.ts";
 
 /**
- * What must last: the ledger, the brakes, the answers to idempotent requests and the revocations, in one database.
+ * What must last: the ledger, the brakes, the answers to idempotent requests, the revocations and the gate tokens, in one database.
  *
  * `commit` writes all of a change in one transaction or nothing of it, in the order of the calls, and resolves only when it
  * is durable (it survives a power loss). Changes that wait at the same time share one disk write. It rejects with
@@ -49,6 +50,13 @@ export interface Store {
   revocations(): Promise<Revocation[]>;
   /** The revocation that the intent took effect as. */
   revocationOfIntent(entryId: string): Promise<Revocation | undefined>;
+  /** A gate token by its id, or by the SHA-256 of its secret. */
+  gateToken(gateTokenId: string): Promise<StoredGateToken | undefined>;
+  gateTokenByHash(hash: Uint8Array): Promise<StoredGateToken | undefined>;
+  /** The gate token that was made or revoked by the intent. */
+  gateTokenOfIntent(entryId: string): Promise<StoredGateToken | undefined>;
+  /** Gate tokens, the newest first, at most 1000. */
+  gateTokens(includeRevoked: boolean): Promise<StoredGateToken[]>;
   /** Writes what waits, then closes. */
   close(): Promise<void>;
 }
@@ -65,6 +73,8 @@ export interface Change {
   readonly answers?: readonly Answer[] | undefined;
   /** Revocations to insert or to replace, by their issuer with the token or the subject. */
   readonly revocations?: readonly Revocation[] | undefined;
+  /** Gate tokens to insert or to replace, by gateTokenId. */
+  readonly gateTokens?: readonly StoredGateToken[] | undefined;
 }
 
 /** The answer to an idempotent request, kept for at least 24 h. */

@@ -220,7 +220,7 @@ test("an engine without a canary, and one that is not there, are refused", async
 });
 
 test("with a gate, the drill tells that it confirmed", async () => {
-  gate = createGate({ url: server.url, token: await server.token(["gate"], "agents"), name: "test-agents" });
+  gate = createGate({ url: server.url, token: await server.gateToken("agents"), name: "test-agents" });
   await gate.ready();
   expect(await drilled()).toMatchObject({ ok: true, gates: 1, gatesConfirmed: 1 });
   gate.close();

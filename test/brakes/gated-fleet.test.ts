@@ -17,7 +17,7 @@ describe.each([false, true])("with a gate, virtual queues %s", (virtualQueues) =
     // The gate needs the server, which needs the engine, which serves the gated agents: bound late.
     engine = await startTestEngine({ virtualQueues, hooks: [(ctx) => gate?.hooks(ctx) ?? {}] });
     server = await startTestServer(engine.adminSocket, { blastRadius: { sre_admin: 10_000 } });
-    gate = createGate({ url: server.url, token: await server.token(["gate"], "agents"), name: "test-agents" });
+    gate = createGate({ url: server.url, token: await server.gateToken("agents"), name: "test-agents" });
     await gate.ready();
   });
   afterAll(async () => {

@@ -1,6 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { StoredGateToken } from "../../src/store/gate-tokens.ts";
 import type { Store } from "../../src/store/store.ts";
 import { brake, entry, hold, settled } from "../store/entry.ts";
 
@@ -51,6 +52,37 @@ export function storeConformance(
       const [second] = await store.commit({ entries: [entry()] });
       expect(second?.sequence).toBe(2n);
       expect(await store.activeBrakes()).toEqual([brake()]);
+    });
+
+    it("keeps gate tokens: by id, by hash and by intent; of those that are not revoked no two have one name", async () => {
+      const token = (more: Partial<StoredGateToken>): StoredGateToken => ({
+        gateTokenId: "gt_1",
+        hash: new Uint8Array(32).fill(1),
+        name: "agents",
+        engine: "restate",
+        createTime: 1,
+        createdBy: "alice",
+        expireTime: undefined,
+        revokeTime: undefined,
+        revokedBy: "",
+        createEntryId: "ae_1",
+        revokeEntryId: "",
+        ...more,
+      });
+      const put = (more: Partial<StoredGateToken>) => store.commit({ entries: [entry()], gateTokens: [token(more)] });
+      await put({});
+      expect(await store.gateToken("gt_1")).toEqual(token({}));
+      expect(await store.gateTokenByHash(new Uint8Array(32).fill(1))).toEqual(token({}));
+      expect(await store.gateTokenByHash(new Uint8Array(32).fill(2))).toBeUndefined();
+      const second = { gateTokenId: "gt_2", hash: new Uint8Array(32).fill(2), createEntryId: "ae_2" };
+      await expect(put(second)).rejects.toThrow();
+      await put({ revokeTime: 2, revokedBy: "bob", revokeEntryId: "ae_3" });
+      await put(second);
+      expect((await store.gateTokens(false)).map(({ gateTokenId }) => gateTokenId)).toEqual(["gt_2"]);
+      expect((await store.gateTokens(true)).map(({ gateTokenId }) => gateTokenId)).toEqual(["gt_2", "gt_1"]);
+      expect((await store.gateTokenOfIntent("ae_3"))?.gateTokenId).toBe("gt_1");
+      expect((await store.gateTokenOfIntent("ae_2"))?.gateTokenId).toBe("gt_2");
+      expect(await store.gateTokenOfIntent("")).toBeUndefined();
     });
 
     it("writes all of a change or nothing of it", async () => {

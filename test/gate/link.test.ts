@@ -163,10 +163,10 @@ test("a set with 100,000 workflows arrives whole", async () => {
 
 test("the token is asked for anew at each attempt: one that was refused or has expired is followed by a good one", async () => {
   const logged = logging();
-  const tokens = [await server.token(["sre"]), await server.token(["gate"], 1)];
+  const tokens = [await server.jwt("sre_admin"), await server.token(1_000)];
   const gate = open({ log: logged.log, token: () => tokens.shift() ?? server.token() });
   await gate.ready();
-  expect(logged.lines[0]).toMatch(/no connection to Mission Control: .*gates\.attach/);
+  expect(logged.lines[0]).toMatch(/no connection to Mission Control: .*gates attach with a gate token/);
   await logged.until(/expired/);
   while (!gate.state().connected) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(tokens).toEqual([]);

@@ -13,6 +13,7 @@ import type { GateLimits } from "../../src/brakes/gate-attachment.ts";
 import { Gates } from "../../src/brakes/gates.ts";
 import { createPort } from "../../src/http/port.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
+import { GateTokens } from "../../src/identity/gate-tokens.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
@@ -34,7 +35,11 @@ export interface GateServer {
   readonly gates: Gates;
   /** RPCs of other services that were reached. */
   readonly reached: string[];
-  token(roles?: string[], expiresIn?: number): Promise<string>;
+  readonly gateTokens: GateTokens;
+  /** A new gate token; it ends by itself after so many ms, or never. */
+  token(expiresInMs?: number): Promise<string>;
+  /** A token of a person, or whoever the issuer vouches for. */
+  jwt(...roles: string[]): Promise<string>;
   /** The ledger, the oldest entry first. */
   entries(): Promise<AuditEntry[]>;
   /** Stops it as its process would; `start` has it serve again, on the same port. */
@@ -50,6 +55,8 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, noFlood);
   const issuer = await openDevIssuer(dir);
+  const gateTokens = new GateTokens(store, ledger, ["restate", "other"]);
+  let made = 0;
   const reached: string[] = [];
   const others = [MissionControl, AuditLog, Brakes];
   const verifier = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles), log });
@@ -59,6 +66,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     ledger,
     refusals,
     verifier,
+    gateTokens,
     access: new Access(defaultRoles),
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async () => {
@@ -79,7 +87,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
         for (const service of others) router.service(service, noting(service) as never);
       },
       interceptors: chain.map(({ interceptor }) => interceptor),
-      authenticate: authenticator(verifier.verify),
+      authenticate: authenticator(verifier.verify, gateTokens),
       ready: () => true,
       onRefused: auditRefusal(refusals),
       log,
@@ -95,7 +103,13 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
       return gates;
     },
     reached,
-    token: (roles = ["gate"], expiresIn = 3600) => issuer.signDevToken({ subject: "worker", roles, expiresIn }),
+    gateTokens,
+    async token(expiresInMs) {
+      const name = made++ === 0 ? "worker" : `worker-${made}`;
+      const change = { subject: "alice", reason: "test", entryId: "" };
+      return (await gateTokens.create({ name, engine: "restate", expiresInMs }, change)).secret;
+    },
+    jwt: (...roles) => issuer.signDevToken({ subject: "alice", roles, expiresIn: 3600 }),
     entries: async () => (await store.listEntries({ limit: 1000 })).entries.reverse(),
     close: () => current.close(200),
     async start() {

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { Metrics } from "../../gen/missioncontrol/metrics/v1/metrics_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 import document from "../../gen/openapi.json" with { type: "json" };
 import { bindingsOf } from "../../src/http/transcoder/routes.ts";
 
@@ -32,7 +34,7 @@ describe("the OpenAPI description", () => {
   });
 
   it("has every binding of every RPC", () => {
-    const services = [MissionControl, Brakes, AuditLog, Metrics];
+    const services = [MissionControl, Brakes, AuditLog, GateTokens, Revocations, Metrics];
     const bindings = services.flatMap((service) => service.methods).flatMap(bindingsOf);
     expect(bindings.length).toBeGreaterThan(8);
     for (const { httpMethod, path, method } of bindings) {

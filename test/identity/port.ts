@@ -11,6 +11,7 @@ import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations as RevocationsDescriptor } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 import { createPort, type PortOptions } from "../../src/http/port.ts";
+import { GateTokens } from "../../src/identity/gate-tokens.ts";
 import type { IssuerConfig } from "../../src/identity/issuer.ts";
 import { Revocations } from "../../src/identity/revocations.ts";
 import { createVerifier, type Verifier } from "../../src/identity/verify.ts";
@@ -66,6 +67,7 @@ export async function startIdentityPort(options: IdentityPortOptions): Promise<I
   const log = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
   const store = openSqlite(join(dir, "ledger.db"));
   const ledger = createLedger(store, log);
+  const gateTokens = new GateTokens(store, ledger, []);
   const refusals = createRefusals(ledger, log, noFlood);
   const revocations = await Revocations.open({ store, ledger, issuers, file, log });
   const known = Object.keys(defaultRoles);
@@ -80,6 +82,7 @@ export async function startIdentityPort(options: IdentityPortOptions): Promise<I
     ledger,
     refusals,
     verifier,
+    gateTokens,
     access,
     policy,
     resolveBrake: async () => undefined,
@@ -107,7 +110,7 @@ export async function startIdentityPort(options: IdentityPortOptions): Promise<I
       router.service(RevocationsDescriptor, revocationsService(revocations));
     },
     interceptors: chain.map(({ interceptor }) => interceptor),
-    authenticate: authenticator(verifier.verify),
+    authenticate: authenticator(verifier.verify, gateTokens),
     ready: () => true,
     onRefused: auditRefusal(refusals, services),
     log,

@@ -34,6 +34,7 @@ it("the links stand in the order of the design", async () => {
     ledger: unused,
     refusals: unused,
     verifier: { verify: unused, onDoubt: unused },
+    gateTokens: { verify: unused, onDoubt: unused },
     access: unused,
     policy: unused,
     resolveTarget: unused,

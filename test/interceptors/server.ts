@@ -21,6 +21,7 @@ import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.t
 import { Workflow_Status, WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { MissionControlError } from "../../src/errors.ts";
 import { type DevToken, openDevIssuer } from "../../src/identity/dev-issuer.ts";
+import { GateTokens } from "../../src/identity/gate-tokens.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
 import { type ChainDeps, createChain } from "../../src/interceptors/chain.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
@@ -68,6 +69,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     ledger,
     refusals,
     verifier,
+    gateTokens: new GateTokens(store, ledger, []),
     access: new Access(defaultRoles),
     policy: await openPolicy({ dir: join(import.meta.dirname, "../../policies") }, log),
     resolveTarget: async (id) => {

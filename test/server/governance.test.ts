@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { Governance_Audit as Audit, governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
@@ -21,7 +22,7 @@ import { startTestServer, type TestServer } from "../fixture/server.ts";
 import { entriesOf, told, toldOf } from "./ledger.ts";
 
 /** Gates attach with tokens and a stream of their own: test/gate has these. */
-const services = [MissionControl, Brakes, AuditLog, Revocations];
+const services = [MissionControl, Brakes, AuditLog, Revocations, GateTokens];
 const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
 
 /** Who may what: the design's table of roles. */
@@ -33,6 +34,7 @@ const rolesWith: Record<string, readonly string[]> = {
   "brakes.engage": ["sre", "sre_admin"],
   "brakes.approve": ["sre_admin"],
   "brakes.release": ["sre", "sre_admin"],
+  "gates.manage": ["sre_admin"],
   "health.read": ["viewer", "sre", "sre_admin", "auditor"],
   "audit.read": ["sre_admin", "auditor"],
   "audit.rotate_key": ["sre_admin"],
@@ -79,6 +81,18 @@ async function askForBrake(subject: string, type: string): Promise<string> {
   const client = await server.brakesAs(subject, "sre");
   const { brake } = await client.engageBrake({ selector: { types: [type] }, reason: "governance" });
   return brake?.brakeId ?? "";
+}
+
+async function makeGateToken(): Promise<string> {
+  const { createGateToken } = GateTokens.method;
+  const sent = { token: await server.token() };
+  const { messages } = await call(
+    doorOf(createGateToken, "grpc"),
+    server.url,
+    requestOf(createGateToken) as never,
+    sent,
+  );
+  return messages[0]?.gateToken?.gateTokenId ?? "";
 }
 
 function counting(real: Engine): Engine {
@@ -131,7 +145,11 @@ const reasonOfBad: Record<string, string> = {
 };
 
 /** A request that would be served: every field by its name, so that a new RPC with a new one has to say what it is. */
-function requestOf(method: DescMethod, brake = brakeId): MessageInitShape<DescMethod["input"]> {
+function requestOf(
+  method: DescMethod,
+  brake = brakeId,
+  gateTokenId = "gt_none",
+): MessageInitShape<DescMethod["input"]> {
   const request: Record<string, unknown> = {};
   for (const { name, localName } of method.input.fields) {
     if (name === "workflow_id") request[localName] = workflowId;
@@ -139,6 +157,9 @@ function requestOf(method: DescMethod, brake = brakeId): MessageInitShape<DescMe
     if (name === "entry_id") request[localName] = entryId;
     if (name === "selector") request[localName] = create(SelectorSchema, { types: ["NoSuchType"] });
     if (name === "subject" && method.name === "EraseSubject") request[localName] = "nobody-of-that-name";
+    if (name === "gate_token_id") request[localName] = gateTokenId;
+    if (method === GateTokens.method.createGateToken && name === "name") request[localName] = `gate-${randomUUID()}`;
+    if (method === GateTokens.method.createGateToken && name === "engine") request[localName] = "restate";
     if (name === "reason") request[localName] = "governance";
     if (name === "issuer") request[localName] = "mission-control-dev";
     if (name === "token_id") request[localName] = "of-nobody";
@@ -256,8 +277,13 @@ describe.each(doors)("$method.name by $door.name", ({ method, door }) => {
     let brake = brakeId;
     if (method.name === "ApproveBrake") brake = await askForBrake("sam", "SuspendedAwaiter");
     if (method.name === "ReleaseBrake") brake = await askForBrake("alice", "NoSuchType");
+    const gateToken = method.name === "RevokeGateToken" ? await makeGateToken() : undefined;
     const stop = new AbortController();
-    const conversation = door.open(server.url, requestOf(method, brake), { callId, token, signal: stop.signal });
+    const conversation = door.open(server.url, requestOf(method, brake, gateToken), {
+      callId,
+      token,
+      signal: stop.signal,
+    });
     if (method.methodKind === "unary") {
       const answer = await readToEnd(conversation);
       const refused = refusedAll[method.name];
