@@ -265,7 +265,13 @@ describe.each(["grpc", "grpc-web", "connect", "rest"] as const)("by %s", (protoc
       pausingWorkflows: 0,
     });
     const names = health.components.map(({ name }) => name);
-    expect(names.sort()).toEqual(["brakes", "engine/restate", "ledger", "reconciler/restate"]);
+    expect(names.sort()).toEqual([
+      "brakes",
+      "engine/restate",
+      "issuer/mission-control-dev",
+      "ledger",
+      "reconciler/restate",
+    ]);
 
     const resumed = await ask(
       resumeWorkflow,

@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type CheckPolicyResponse, ContextualPolicy } from "../../../gen/kos/policy/v1/contextual_policy_pb.ts";
 import { brakeFacts, callFacts, userFacts, workflowFacts } from "../facts.ts";
 import type { PolicyQuestion } from "../policy.ts";
 import { RemoteFault } from "./fault.ts";
 import { answer, type RemoteAddress, type RemoteAnswer, type RemoteForm } from "./form.ts";
+import { PolicySession } from "./session.ts";
 import { authorizationFrom } from "./token.ts";
 
 const maxAnswerBytes = 64 * 1024;
@@ -17,13 +18,13 @@ const ping = { intervalMs: 5_000, timeoutMs: 100 } as const;
 export class GrpcForm implements RemoteForm {
   readonly batchSize = 1;
   readonly #address: RemoteAddress;
-  readonly #session: Http2SessionManager;
+  readonly #session: PolicySession;
   readonly #client: Client<typeof ContextualPolicy>;
 
   constructor(address: RemoteAddress) {
     this.#address = address;
     const { url, ca, cert, key } = address;
-    this.#session = new Http2SessionManager(
+    this.#session = new PolicySession(
       url.origin,
       { pingIntervalMs: ping.intervalMs, pingTimeoutMs: ping.timeoutMs },
       { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) },
