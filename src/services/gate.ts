@@ -85,6 +85,11 @@ async function listen(messages: AsyncIterator<AttachRequest>, attachment: Attach
         case "held":
           attachment.held(message.value.workflowIds, message.value.incomplete);
           break;
+        case "report": {
+          const { engine } = attachment.hello;
+          const text = `engine ${engine} knows its workflows itself: its gates report nothing of them`;
+          throw new MissionControlError("INVALID_ARGUMENT", text);
+        }
         default:
           throw new MissionControlError("INVALID_ARGUMENT", "a gate says hello once: one stream is one gate");
       }

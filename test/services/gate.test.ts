@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -129,6 +130,27 @@ describe("is refused with INVALID_ARGUMENT:", () => {
     ],
     ["no instance", [{ case: "hello", value: { ...hello.value, instance: "1" } } as never], /hello\.instance/],
     ["too many held at once", [hello, { case: "held", value: { workflowIds: Array(1001).fill("x") } }], /workflow_ids/],
+    [
+      "a report of what the engine knows itself",
+      [
+        hello,
+        {
+          case: "report",
+          value: {
+            firstSequence: 1n,
+            events: [
+              {
+                workflowId: "inv_1",
+                time: timestampNow(),
+                event: { case: "workflowStarted", value: { type: "T" } },
+              },
+            ],
+          },
+        },
+      ],
+      /knows its workflows itself/,
+    ],
+    ["a report of nothing", [hello, { case: "report", value: { firstSequence: 1n } }], /report\.events/],
     ["a negative revision", [hello, { case: "applied", value: { revision: -1n } }], /applied\.revision/],
   ];
   test.each(cases)("%s", async (_, messages, told) => {

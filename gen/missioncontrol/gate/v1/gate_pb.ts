@@ -2,19 +2,19 @@
 // @generated from file missioncontrol/gate/v1/gate.proto (package missioncontrol.gate.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_missioncontrol_v1_governance } from "../../v1/governance_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file missioncontrol/gate/v1/gate.proto.
  */
 export const file_missioncontrol_gate_v1_gate: GenFile = /*@__PURE__*/
-  fileDesc("CiFtaXNzaW9uY29udHJvbC9nYXRlL3YxL2dhdGUucHJvdG8SFm1pc3Npb25jb250cm9sLmdhdGUudjEiuAEKDUF0dGFjaFJlcXVlc3QSLgoFaGVsbG8YASABKAsyHS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGxvSAASMgoHYXBwbGllZBgCIAEoCzIfLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXBwbGllZEgAEjEKBGhlbGQYAyABKAsyIS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGRTdGVwc0gAQhAKB21lc3NhZ2USBbpIAggBInsKBUhlbGxvEhgKBGdhdGUYASABKAlCCrpIB3IFEAEYgAESGQoGZW5naW5lGAIgASgJQgm6SAZyBBABGEASIQoFdHlwZXMYAyADKAlCErpID5IBDBCAAiIHcgUQARiAAhIaCghpbnN0YW5jZRgEIAEoCUIIukgFcgOwAQEiRgoHQXBwbGllZBIZCghyZXZpc2lvbhgBIAEoA0IHukgEIgIgABIgCg9zdGVwc19pbl9mbGlnaHQYAiABKAVCB7pIBBoCKAAiSwoJSGVsZFN0ZXBzEioKDHdvcmtmbG93X2lkcxgBIAMoCUIUukgRkgEOCAEQ6AciB3IFEAEYgAISEgoKaW5jb21wbGV0ZRgCIAEoCCKaAQoOQXR0YWNoUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAMSKwoFcnVsZXMYAiADKAsyHC5taXNzaW9uY29udHJvbC5nYXRlLnYxLlJ1bGUSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbW9yZRgEIAEoCBIRCgl1bmNoYW5nZWQYBSABKAgidwoEUnVsZRIQCghicmFrZV9pZBgBIAEoCRIUCgx3b3JrZmxvd19pZHMYAiADKAkSEQoJbWF0Y2hfbmV3GAMgASgIEg0KBXR5cGVzGAQgAygJEhAKCGhhbmRsZXJzGAUgAygJEhMKC25hbWVfcHJlZml4GAYgASgJMoYBCgRHYXRlEn4KBkF0dGFjaBIlLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXR0YWNoUmVxdWVzdBomLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXR0YWNoUmVzcG9uc2UiIYrnGB0KDGdhdGVzLmF0dGFjaBILZ2F0ZS5hdHRhY2gYASgBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_missioncontrol_v1_governance]);
+  fileDesc("CiFtaXNzaW9uY29udHJvbC9nYXRlL3YxL2dhdGUucHJvdG8SFm1pc3Npb25jb250cm9sLmdhdGUudjEi6gEKDUF0dGFjaFJlcXVlc3QSLgoFaGVsbG8YASABKAsyHS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGxvSAASMgoHYXBwbGllZBgCIAEoCzIfLm1pc3Npb25jb250cm9sLmdhdGUudjEuQXBwbGllZEgAEjEKBGhlbGQYAyABKAsyIS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkhlbGRTdGVwc0gAEjAKBnJlcG9ydBgEIAEoCzIeLm1pc3Npb25jb250cm9sLmdhdGUudjEuUmVwb3J0SABCEAoHbWVzc2FnZRIFukgCCAEiewoFSGVsbG8SGAoEZ2F0ZRgBIAEoCUIKukgHcgUQARiAARIZCgZlbmdpbmUYAiABKAlCCbpIBnIEEAEYQBIhCgV0eXBlcxgDIAMoCUISukgPkgEMEIACIgdyBRABGIACEhoKCGluc3RhbmNlGAQgASgJQgi6SAVyA7ABASJGCgdBcHBsaWVkEhkKCHJldmlzaW9uGAEgASgDQge6SAQiAiAAEiAKD3N0ZXBzX2luX2ZsaWdodBgCIAEoBUIHukgEGgIoACJLCglIZWxkU3RlcHMSKgoMd29ya2Zsb3dfaWRzGAEgAygJQhS6SBGSAQ4IARDoByIHcgUQARiAAhISCgppbmNvbXBsZXRlGAIgASgIImUKBlJlcG9ydBIfCg5maXJzdF9zZXF1ZW5jZRgBIAEoA0IHukgEIgIgABI6CgZldmVudHMYAiADKAsyHS5taXNzaW9uY29udHJvbC5nYXRlLnYxLkV2ZW50Qgu6SAiSAQUIARDoByKdAwoFRXZlbnQSHwoLd29ya2Zsb3dfaWQYASABKAlCCrpIB3IFEAEYgAISMAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBARJDChB3b3JrZmxvd19zdGFydGVkGAMgASgLMicubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5Xb3JrZmxvd1N0YXJ0ZWRIABI1CglzdGVwX2hlbGQYBCABKAsyIC5taXNzaW9uY29udHJvbC5nYXRlLnYxLlN0ZXBIZWxkSAASOwoMc3RlcF9zdGFydGVkGAUgASgLMiMubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5TdGVwU3RhcnRlZEgAEjcKCnN0ZXBfZW5kZWQYBiABKAsyIS5taXNzaW9uY29udHJvbC5nYXRlLnYxLlN0ZXBFbmRlZEgAEj8KDndvcmtmbG93X2VuZGVkGAcgASgLMiUubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5Xb3JrZmxvd0VuZGVkSABCDgoFZXZlbnQSBbpIAggBIpQCCg9Xb3JrZmxvd1N0YXJ0ZWQSGAoEdHlwZRgBIAEoCUIKukgHcgUQARiAAhIWCgRuYW1lGAIgASgJQgi6SAVyAxiAAhJcCgZsYWJlbHMYAyADKAsyMy5taXNzaW9uY29udHJvbC5nYXRlLnYxLldvcmtmbG93U3RhcnRlZC5MYWJlbHNFbnRyeUIXukgUmgERECAiBnIEEAEYQCoFcgMYgAISJAoScGFyZW50X3dvcmtmbG93X2lkGAQgASgJQgi6SAVyAxiAAhIcCgt0b3RhbF9zdGVwcxgFIAEoBUIHukgEGgIoABotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkEKCFN0ZXBIZWxkEhsKB3N0ZXBfaWQYASABKAlCCrpIB3IFEAEYgAESGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAAiJ6CgtTdGVwU3RhcnRlZBIbCgdzdGVwX2lkGAEgASgJQgq6SAdyBRABGIABEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEYgAISFwoFYWdlbnQYAyABKAlCCLpIBXIDGIABEhsKCnJpc2tfbGV2ZWwYBCABKAlCB7pIBHICGCAi3gEKCVN0ZXBFbmRlZBIbCgdzdGVwX2lkGAEgASgJQgq6SAdyBRABGIABEkYKB291dGNvbWUYAiABKA4yKS5taXNzaW9uY29udHJvbC5nYXRlLnYxLlN0ZXBFbmRlZC5PdXRjb21lQgq6SAeCAQQQASAAEh8KDWVycm9yX21lc3NhZ2UYAyABKAlCCLpIBXIDGIAIIksKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEg0KCVNVQ0NFRURFRBABEgoKBkZBSUxFRBACEgwKCENBTkNFTEVEEAMiyQEKDVdvcmtmbG93RW5kZWQSSgoHb3V0Y29tZRgBIAEoDjItLm1pc3Npb25jb250cm9sLmdhdGUudjEuV29ya2Zsb3dFbmRlZC5PdXRjb21lQgq6SAeCAQQQASAAEh8KDWVycm9yX21lc3NhZ2UYAiABKAlCCLpIBXIDGIAIIksKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEg0KCUNPTVBMRVRFRBABEgoKBkZBSUxFRBACEgwKCENBTkNFTEVEEAMirAEKDkF0dGFjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEisKBXJ1bGVzGAIgAygLMhwubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5SdWxlEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG1vcmUYBCABKAgSEQoJdW5jaGFuZ2VkGAUgASgIEhAKCHJlcG9ydGVkGAYgASgDIuABCgRSdWxlEhAKCGJyYWtlX2lkGAEgASgJEhQKDHdvcmtmbG93X2lkcxgCIAMoCRIRCgltYXRjaF9uZXcYAyABKAgSDQoFdHlwZXMYBCADKAkSEAoIaGFuZGxlcnMYBSADKAkSEwoLbmFtZV9wcmVmaXgYBiABKAkSOAoGbGFiZWxzGAcgAygLMigubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5SdWxlLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEyhgEKBEdhdGUSfgoGQXR0YWNoEiUubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5BdHRhY2hSZXF1ZXN0GiYubWlzc2lvbmNvbnRyb2wuZ2F0ZS52MS5BdHRhY2hSZXNwb25zZSIhiucYHQoMZ2F0ZXMuYXR0YWNoEgtnYXRlLmF0dGFjaBgBKAEwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_missioncontrol_v1_governance]);
 
 /**
  * What a gate says.
@@ -51,6 +51,14 @@ export type AttachRequest = Message<"missioncontrol.gate.v1.AttachRequest"> & {
      */
     value: HeldSteps;
     case: "held";
+  } | {
+    /**
+     * What workflows have done since the report before. Only for engines of kind gate.
+     *
+     * @generated from field: missioncontrol.gate.v1.Report report = 4;
+     */
+    value: Report;
+    case: "report";
   } | { case: undefined; value?: undefined };
 };
 
@@ -161,7 +169,391 @@ export const HeldStepsSchema: GenMessage<HeldSteps> = /*@__PURE__*/
   messageDesc(file_missioncontrol_gate_v1_gate, 3);
 
 /**
- * What the server says: the whole set of rules, in one message or several, or that nothing has changed.
+ * What workflows did, in the order in which it happened. After a connection was lost, everything that has not been
+ * acknowledged is sent again, first of all and in the same order.
+ *
+ * @generated from message missioncontrol.gate.v1.Report
+ */
+export type Report = Message<"missioncontrol.gate.v1.Report"> & {
+  /**
+   * The number of the first of the events; those behind it have the next ones. The first event of an instance has number 1. What
+   * is left out between two reports, the gate could not keep: it is lost.
+   *
+   * @generated from field: int64 first_sequence = 1;
+   */
+  firstSequence: bigint;
+
+  /**
+   * A report has to stay below 1 MiB.
+   *
+   * @generated from field: repeated missioncontrol.gate.v1.Event events = 2;
+   */
+  events: Event[];
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.Report.
+ * Use `create(ReportSchema)` to create a new message.
+ */
+export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 4);
+
+/**
+ * One thing that a workflow did.
+ *
+ * @generated from message missioncontrol.gate.v1.Event
+ */
+export type Event = Message<"missioncontrol.gate.v1.Event"> & {
+  /**
+   * The runtime's own id: unique in the engine, also over restarts, and the same in a process that takes the workflow over.
+   *
+   * @generated from field: string workflow_id = 1;
+   */
+  workflowId: string;
+
+  /**
+   * When, by the gate's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * What.
+   *
+   * @generated from oneof missioncontrol.gate.v1.Event.event
+   */
+  event: {
+    /**
+     * It is there and about to take its first step, or this process has taken it over. Before everything else that is reported
+     * of it by an instance.
+     *
+     * @generated from field: missioncontrol.gate.v1.WorkflowStarted workflow_started = 3;
+     */
+    value: WorkflowStarted;
+    case: "workflowStarted";
+  } | {
+    /**
+     * It was about to take a step and is held: it stands there until that step starts or the workflow ends.
+     *
+     * @generated from field: missioncontrol.gate.v1.StepHeld step_held = 4;
+     */
+    value: StepHeld;
+    case: "stepHeld";
+  } | {
+    /**
+     * A step has started.
+     *
+     * @generated from field: missioncontrol.gate.v1.StepStarted step_started = 5;
+     */
+    value: StepStarted;
+    case: "stepStarted";
+  } | {
+    /**
+     * A step has ended.
+     *
+     * @generated from field: missioncontrol.gate.v1.StepEnded step_ended = 6;
+     */
+    value: StepEnded;
+    case: "stepEnded";
+  } | {
+    /**
+     * It has ended, and takes no further step.
+     *
+     * @generated from field: missioncontrol.gate.v1.WorkflowEnded workflow_ended = 7;
+     */
+    value: WorkflowEnded;
+    case: "workflowEnded";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.Event.
+ * Use `create(EventSchema)` to create a new message.
+ */
+export const EventSchema: GenMessage<Event> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 5);
+
+/**
+ * What is to be known of a workflow.
+ *
+ * @generated from message missioncontrol.gate.v1.WorkflowStarted
+ */
+export type WorkflowStarted = Message<"missioncontrol.gate.v1.WorkflowStarted"> & {
+  /**
+   * What sort of workflow it is, e.g. the name of the agent's program: brakes select by it.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * For people; empty: the type.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Brakes select by them, e.g. agent=support, team=payments.
+   *
+   * @generated from field: map<string, string> labels = 3;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * The runtime's own id of the workflow that started it, if any did.
+   *
+   * @generated from field: string parent_workflow_id = 4;
+   */
+  parentWorkflowId: string;
+
+  /**
+   * How many steps it will have; 0: not known.
+   *
+   * @generated from field: int32 total_steps = 5;
+   */
+  totalSteps: number;
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.WorkflowStarted.
+ * Use `create(WorkflowStartedSchema)` to create a new message.
+ */
+export const WorkflowStartedSchema: GenMessage<WorkflowStarted> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 6);
+
+/**
+ * A step that is held, and has not begun.
+ *
+ * @generated from message missioncontrol.gate.v1.StepHeld
+ */
+export type StepHeld = Message<"missioncontrol.gate.v1.StepHeld"> & {
+  /**
+   * As in StepStarted, of which this may become one.
+   *
+   * @generated from field: string step_id = 1;
+   */
+  stepId: string;
+
+  /**
+   * As in StepStarted.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.StepHeld.
+ * Use `create(StepHeldSchema)` to create a new message.
+ */
+export const StepHeldSchema: GenMessage<StepHeld> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 7);
+
+/**
+ * A step that has started. One that has begun twice, e.g. tried again, is two steps.
+ *
+ * @generated from message missioncontrol.gate.v1.StepStarted
+ */
+export type StepStarted = Message<"missioncontrol.gate.v1.StepStarted"> & {
+  /**
+   * Unique within the workflow: tells a step that is reported again from another of the same name.
+   *
+   * @generated from field: string step_id = 1;
+   */
+  stepId: string;
+
+  /**
+   * For people, e.g. "refund".
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * On whose behalf, e.g. an agent's name; empty: not told.
+   *
+   * @generated from field: string agent = 3;
+   */
+  agent: string;
+
+  /**
+   * How much is at stake, e.g. LOW, MEDIUM, HIGH or CRITICAL; empty: not told.
+   *
+   * @generated from field: string risk_level = 4;
+   */
+  riskLevel: string;
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.StepStarted.
+ * Use `create(StepStartedSchema)` to create a new message.
+ */
+export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 8);
+
+/**
+ * A step that has ended.
+ *
+ * @generated from message missioncontrol.gate.v1.StepEnded
+ */
+export type StepEnded = Message<"missioncontrol.gate.v1.StepEnded"> & {
+  /**
+   * As in StepStarted.
+   *
+   * @generated from field: string step_id = 1;
+   */
+  stepId: string;
+
+  /**
+   * How.
+   *
+   * @generated from field: missioncontrol.gate.v1.StepEnded.Outcome outcome = 2;
+   */
+  outcome: StepEnded_Outcome;
+
+  /**
+   * Of a step that failed: why, for people.
+   *
+   * @generated from field: string error_message = 3;
+   */
+  errorMessage: string;
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.StepEnded.
+ * Use `create(StepEndedSchema)` to create a new message.
+ */
+export const StepEndedSchema: GenMessage<StepEnded> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 9);
+
+/**
+ * How a step ended.
+ *
+ * @generated from enum missioncontrol.gate.v1.StepEnded.Outcome
+ */
+export const StepEnded_Outcome = {
+  /**
+   * Not to be used.
+   *
+   * @generated from enum value: OUTCOME_UNSPECIFIED = 0;
+   */
+  OUTCOME_UNSPECIFIED: 0,
+
+  /**
+   * It did what it was to do.
+   *
+   * @generated from enum value: SUCCEEDED = 1;
+   */
+  SUCCEEDED: 1,
+
+  /**
+   * It ended with an error.
+   *
+   * @generated from enum value: FAILED = 2;
+   */
+  FAILED: 2,
+
+  /**
+   * It was given up before its end.
+   *
+   * @generated from enum value: CANCELED = 3;
+   */
+  CANCELED: 3,
+} as const;
+
+/**
+ * How a step ended.
+ *
+ * @generated from enum missioncontrol.gate.v1.StepEnded.Outcome
+ */
+export type StepEnded_Outcome = (typeof StepEnded_Outcome)[keyof typeof StepEnded_Outcome] | UnknownEnum;
+
+/**
+ * Describes the enum missioncontrol.gate.v1.StepEnded.Outcome.
+ */
+export const StepEnded_OutcomeSchema: GenEnum<StepEnded_Outcome> = /*@__PURE__*/
+  enumDesc(file_missioncontrol_gate_v1_gate, 9, 0);
+
+/**
+ * A workflow that has ended.
+ *
+ * @generated from message missioncontrol.gate.v1.WorkflowEnded
+ */
+export type WorkflowEnded = Message<"missioncontrol.gate.v1.WorkflowEnded"> & {
+  /**
+   * How.
+   *
+   * @generated from field: missioncontrol.gate.v1.WorkflowEnded.Outcome outcome = 1;
+   */
+  outcome: WorkflowEnded_Outcome;
+
+  /**
+   * Of a workflow that failed: why, for people.
+   *
+   * @generated from field: string error_message = 2;
+   */
+  errorMessage: string;
+};
+
+/**
+ * Describes the message missioncontrol.gate.v1.WorkflowEnded.
+ * Use `create(WorkflowEndedSchema)` to create a new message.
+ */
+export const WorkflowEndedSchema: GenMessage<WorkflowEnded> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_gate_v1_gate, 10);
+
+/**
+ * How a workflow ended.
+ *
+ * @generated from enum missioncontrol.gate.v1.WorkflowEnded.Outcome
+ */
+export const WorkflowEnded_Outcome = {
+  /**
+   * Not to be used.
+   *
+   * @generated from enum value: OUTCOME_UNSPECIFIED = 0;
+   */
+  OUTCOME_UNSPECIFIED: 0,
+
+  /**
+   * It came to its end.
+   *
+   * @generated from enum value: COMPLETED = 1;
+   */
+  COMPLETED: 1,
+
+  /**
+   * It ended with an error.
+   *
+   * @generated from enum value: FAILED = 2;
+   */
+  FAILED: 2,
+
+  /**
+   * It was given up before its end.
+   *
+   * @generated from enum value: CANCELED = 3;
+   */
+  CANCELED: 3,
+} as const;
+
+/**
+ * How a workflow ended.
+ *
+ * @generated from enum missioncontrol.gate.v1.WorkflowEnded.Outcome
+ */
+export type WorkflowEnded_Outcome = (typeof WorkflowEnded_Outcome)[keyof typeof WorkflowEnded_Outcome] | UnknownEnum;
+
+/**
+ * Describes the enum missioncontrol.gate.v1.WorkflowEnded.Outcome.
+ */
+export const WorkflowEnded_OutcomeSchema: GenEnum<WorkflowEnded_Outcome> = /*@__PURE__*/
+  enumDesc(file_missioncontrol_gate_v1_gate, 10, 0);
+
+/**
+ * What the server says: the whole set of rules, in one message or several, or that nothing has changed; and what has arrived.
  *
  * @generated from message missioncontrol.gate.v1.AttachResponse
  */
@@ -200,6 +592,14 @@ export type AttachResponse = Message<"missioncontrol.gate.v1.AttachResponse"> & 
    * @generated from field: bool unchanged = 5;
    */
   unchanged: boolean;
+
+  /**
+   * Every event up to this number is durable, of those that this stream has reported; 0: none yet. What has a number up to it
+   * need not be sent again. An acknowledgement alone comes as a sign of life.
+   *
+   * @generated from field: int64 reported = 6;
+   */
+  reported: bigint;
 };
 
 /**
@@ -207,7 +607,7 @@ export type AttachResponse = Message<"missioncontrol.gate.v1.AttachResponse"> & 
  * Use `create(AttachResponseSchema)` to create a new message.
  */
 export const AttachResponseSchema: GenMessage<AttachResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_gate_v1_gate, 4);
+  messageDesc(file_missioncontrol_gate_v1_gate, 11);
 
 /**
  * Rule is what a gate needs to know of one engaged brake. It matches where one of workflow_ids is the workflow's, or where
@@ -258,6 +658,13 @@ export type Rule = Message<"missioncontrol.gate.v1.Rule"> & {
    * @generated from field: string name_prefix = 6;
    */
   namePrefix: string;
+
+  /**
+   * Only where the workflow was reported with all of these labels. Only for gates of engines of kind gate; empty: any.
+   *
+   * @generated from field: map<string, string> labels = 7;
+   */
+  labels: { [key: string]: string };
 };
 
 /**
@@ -265,11 +672,15 @@ export type Rule = Message<"missioncontrol.gate.v1.Rule"> & {
  * Use `create(RuleSchema)` to create a new message.
  */
 export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_gate_v1_gate, 5);
+  messageDesc(file_missioncontrol_gate_v1_gate, 12);
 
 /**
  * Gate is where runtimes attach that ask before each step. They keep the set of engaged brakes in memory and answer each step
- * from there; nothing waits for the network. mission-control/gate is the client for workers of Restate.
+ * from there; nothing waits for the network. mission-control/gate is the client in TypeScript, for workers of Restate and for
+ * runtimes without an engine of their own; clients/python is the one in Python.
+ *
+ * Where the engine is one of kind gate, nobody else knows what runs: its gates report what their workflows do. Reports are sent
+ * again until they are acknowledged, so that each of them arrives at least once; what arrives twice counts once.
  *
  * @generated from service missioncontrol.gate.v1.Gate
  */
@@ -278,7 +689,8 @@ export const Gate: GenService<{
    * Attaches a gate for as long as the stream is open. The server sends the whole set of rules at once, then whole sets
    * whenever it has changed, the latest one only to a gate that is slow, and a sign of life while nothing changes. The gate
    * confirms each of them; one that confirms nothing for 45 s is dropped with DEADLINE_EXCEEDED. INVALID_ARGUMENT where hello
-   * is missing, late or repeated, where the engine is unknown, or where a revision is confirmed that was not sent.
+   * is missing, late or repeated, where the engine is unknown, where a revision is confirmed that was not sent, or where
+   * something is reported for an engine that knows its workflows itself.
    * RESOURCE_EXHAUSTED where too many are attached, ABORTED where the same instance has attached again.
    *
    * @generated from rpc missioncontrol.gate.v1.Gate.Attach
