@@ -8,8 +8,11 @@ import type { StoredEntries } from "./stored-entries.ts";
 
 /** Entries whose times are summed up together. */
 const blockSize = 256;
-/** Entries that are indexed in one transaction. */
+/** Entries that are indexed in one transaction, and rows of theirs that one statement inserts. */
 const slice = 512;
+const rowsAtOnce = 32;
+/** Entries that are kept in memory until they are indexed, so that they are not read again. */
+const maxFresh = 16_384;
 /** Entries that a query looks at, at the most: a page that would need more is shorter. Some 50 ms. */
 const maxLooks = 10_000;
 /** Keys of subjects that are kept: an HMAC is ten times the cost of a plain hash. */
@@ -53,6 +56,8 @@ export class EntryIndex {
   readonly #secret: Uint8Array;
   readonly #subjects = new LRUCache<string, number>({ max: maxKnownSubjects });
   readonly #sql;
+  /** The newest entries, one after the other, as far as they are not indexed. */
+  #fresh: AuditEntry[] = [];
   #indexedTo: number;
 
   constructor(db: DatabaseSync, entries: StoredEntries, secret: Uint8Array) {
@@ -68,25 +73,39 @@ export class EntryIndex {
     return this.#indexedTo;
   }
 
+  /** Tells it of entries that are durable now. */
+  note(entries: readonly AuditEntry[]): void {
+    if (this.#fresh.length + entries.length > maxFresh) this.#fresh = [];
+    for (const entry of entries) this.#fresh.push(entry);
+  }
+
   /** Takes up to 512 more entries in, in one transaction; true where it knows all of them. Throws what SQLite throws. */
   catchUp(): boolean {
     const from = Math.max(this.#indexedTo, this.#entries.prunedTo);
     const to = Math.min(this.#entries.head, from + slice);
     if (from >= to) return true;
     const rows: [key: number, sequence: number][] = [];
-    const times: [block: number, time: number][] = [];
+    const blocks = new Map<number, { least: number; most: number }>();
+    const firstFresh = Number(this.#fresh[0]?.sequence ?? 0);
     for (let sequence = from + 1; sequence <= to; sequence++) {
-      const entry = this.#entries.get(sequence);
+      const fresh = this.#fresh[sequence - firstFresh];
+      const entry = Number(fresh?.sequence) === sequence ? fresh : this.#entries.get(sequence);
       if (!entry) continue;
       for (const key of this.#keysOf(entry)) rows.push([key, sequence]);
-      times.push([blockOf(sequence), timeOf(entry)]);
+      const time = timeOf(entry);
+      const { least, most } = blocks.get(blockOf(sequence)) ?? { least: time, most: time };
+      blocks.set(blockOf(sequence), { least: Math.min(least, time), most: Math.max(most, time) });
     }
     // In the table's order: neighbours share pages.
     rows.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     this.#db.exec("BEGIN IMMEDIATE");
     try {
-      for (const row of rows) this.#sql.insert.run(...row);
-      for (const [block, time] of times) this.#sql.widen.run(block, time, time);
+      let at = 0;
+      for (; at + rowsAtOnce <= rows.length; at += rowsAtOnce) {
+        this.#sql.insertMany.run(...rows.slice(at, at + rowsAtOnce).flat());
+      }
+      for (const row of rows.slice(at)) this.#sql.insert.run(...row);
+      for (const [block, { least, most }] of blocks) this.#sql.widen.run(block, least, most);
       this.#sql.setIndexedTo.run(to);
       this.#db.exec("COMMIT");
     } catch (error) {
@@ -94,6 +113,7 @@ export class EntryIndex {
       throw error;
     }
     this.#indexedTo = to;
+    this.#fresh = this.#fresh.slice(Math.max(0, to + 1 - firstFresh));
     return to === this.#entries.head;
   }
 
@@ -257,6 +277,8 @@ export const indexStatements = {
   indexedTo: "SELECT indexed_to FROM ledger_state",
   setIndexedTo: "UPDATE ledger_state SET indexed_to = ?",
   insert: "INSERT INTO entry_filter (key, sequence) VALUES (?, ?) ON CONFLICT DO NOTHING",
+  insertMany: `INSERT INTO entry_filter (key, sequence) VALUES ${Array(rowsAtOnce).fill("(?, ?)").join(", ")}
+               ON CONFLICT DO NOTHING`,
   remove: "DELETE FROM entry_filter WHERE key = ? AND sequence = ?",
   widen: `INSERT INTO entry_block (block, min_time, max_time) VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE
           SET min_time = min(min_time, excluded.min_time), max_time = max(max_time, excluded.max_time)`,

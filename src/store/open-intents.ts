@@ -2,6 +2,9 @@ import type { DatabaseSync } from "node:sqlite";
 import { type AuditEntry, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { StoredEntries } from "./stored-entries.ts";
 
+/** Rows that one statement adds: each statement costs as much as two of these rows. */
+const rowsAtOnce = 32;
+
 /** The INTENT entries that no OUTCOME has ended yet. */
 export class OpenIntents {
   readonly #entries: StoredEntries;
@@ -13,7 +16,8 @@ export class OpenIntents {
     this.#entries = entries;
     this.#sql = {
       all: db.prepare("SELECT sequence FROM open_intent ORDER BY sequence"),
-      add: db.prepare("INSERT INTO open_intent (sequence) VALUES (?)"),
+      addOne: db.prepare("INSERT INTO open_intent (sequence) VALUES (?)"),
+      add: db.prepare(`INSERT INTO open_intent (sequence) VALUES ${Array(rowsAtOnce).fill("(?)").join(", ")}`),
       remove: db.prepare("DELETE FROM open_intent WHERE sequence = ?"),
     };
     this.reload();
@@ -26,17 +30,23 @@ export class OpenIntents {
 
   /** Adds what these entries begin and removes what they end, within the transaction that is open. */
   note(entries: readonly AuditEntry[]): void {
+    const begun = new Map<string, number>();
     for (const { phase, entryId, intentEntryId, sequence } of entries) {
-      if (phase === Phase.INTENT) {
-        this.#open.set(entryId, Number(sequence));
-        this.#sql.add.run(Number(sequence));
-      } else if (phase === Phase.OUTCOME) {
-        const begun = this.#open.get(intentEntryId);
-        if (begun === undefined) continue;
-        this.#open.delete(intentEntryId);
-        this.#sql.remove.run(begun);
-      }
+      if (phase === Phase.INTENT) begun.set(entryId, Number(sequence));
+      else if (phase === Phase.OUTCOME && !begun.delete(intentEntryId)) this.#end(intentEntryId);
     }
+    const rows = [...begun.values()];
+    let at = 0;
+    for (; at + rowsAtOnce <= rows.length; at += rowsAtOnce) this.#sql.add.run(...rows.slice(at, at + rowsAtOnce));
+    for (const row of rows.slice(at)) this.#sql.addOne.run(row);
+    for (const [entryId, sequence] of begun) this.#open.set(entryId, sequence);
+  }
+
+  #end(intentEntryId: string): void {
+    const begun = this.#open.get(intentEntryId);
+    if (begun === undefined) return;
+    this.#open.delete(intentEntryId);
+    this.#sql.remove.run(begun);
   }
 
   /** All of them, the oldest first. */

@@ -21,9 +21,13 @@ const lockedForMs = 800;
 const lockRetryMs = 25;
 /** A page of 1000, and one more to tell whether there is another. */
 const maxEntriesPerQuery = 1001;
-/** Entries are indexed this long after they were written, ms; and at once where so many are not. */
+/**
+ * Entries are indexed this long after they were written, ms; later where more than so many came meanwhile, for then callers
+ * wait; and at once where so many are not indexed.
+ */
 const indexAfterMs = 100;
-const maxUnindexed = 8192;
+const busyEntries = 1000;
+const maxUnindexed = 16_384;
 const pruneEveryMs = 60 * 1000;
 /** SQLite's result code for a lock of another process. */
 const busy = 5;
@@ -34,6 +38,9 @@ interface Waiting {
   readonly resolve: (entries: AuditEntry[]) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** Tells who waits for a change what became of it; returns the entries that are durable by it. */
+type Answer = () => readonly AuditEntry[];
 
 /**
  * The embedded store: one SQLite file, for one process. What is committed in one turn of the event loop shares one
@@ -63,7 +70,7 @@ export function openSqlite(path: string): Store {
     const batch = waiting;
     waiting = [];
     if (batch.length === 0) return;
-    let answers: (() => void)[];
+    let answers: Answer[];
     try {
       answers = transaction(() => writeTogether(batch) ?? writeOneByOne(batch));
     } catch (error) {
@@ -71,7 +78,7 @@ export function openSqlite(path: string): Store {
       else for (const { reject } of batch) reject(unavailable(error));
       return;
     }
-    for (const answer of answers) answer();
+    for (const answer of answers) index.note(answer());
     indexSoon();
   }
 
@@ -99,7 +106,7 @@ export function openSqlite(path: string): Store {
   }
 
   /** The usual case: nothing is wrong with any change. Undefined, with nothing of it left, where something is. */
-  function writeTogether(batch: readonly Waiting[]): (() => void)[] | undefined {
+  function writeTogether(batch: readonly Waiting[]): Answer[] | undefined {
     db.exec("SAVEPOINT batch");
     try {
       const all = batch.flatMap(({ change }) => change.entries);
@@ -111,7 +118,7 @@ export function openSqlite(path: string): Store {
         brakes.write(change, own);
         revocations.write(change.revocations ?? []);
         gateTokens.write(change.gateTokens ?? []);
-        return () => resolve(own);
+        return answerOf(resolve, own);
       });
       forgetOld();
       db.exec("RELEASE batch");
@@ -126,7 +133,7 @@ export function openSqlite(path: string): Store {
     }
   }
 
-  function writeOneByOne(batch: readonly Waiting[]): (() => void)[] {
+  function writeOneByOne(batch: readonly Waiting[]): Answer[] {
     return batch.map(({ change, resolve, reject }) => {
       db.exec("SAVEPOINT change");
       try {
@@ -135,13 +142,16 @@ export function openSqlite(path: string): Store {
         revocations.write(change.revocations ?? []);
         gateTokens.write(change.gateTokens ?? []);
         db.exec("RELEASE change");
-        return () => resolve(own);
+        return answerOf(resolve, own);
       } catch (error) {
         if (!db.isTransaction) throw error;
         db.exec("ROLLBACK TO change; RELEASE change");
         entries.reload();
         intents.reload();
-        return () => reject(unavailable(error));
+        return () => {
+          reject(unavailable(error));
+          return [];
+        };
       }
     });
   }
@@ -175,7 +185,13 @@ export function openSqlite(path: string): Store {
 
   function indexSoon(): void {
     if (entries.head - index.indexedTo > maxUnindexed) indexSome();
-    else indexing ??= setTimeout(indexSome, indexAfterMs).unref();
+    else if (indexing === undefined) indexLater();
+  }
+
+  function indexLater(): void {
+    const { head } = entries;
+    const look = () => (entries.head - head > busyEntries ? indexLater() : indexSome());
+    indexing = setTimeout(look, indexAfterMs).unref();
   }
 
   function indexSome(): void {
@@ -268,6 +284,13 @@ export function openSqlite(path: string): Store {
       flush();
       db.close();
     },
+  };
+}
+
+function answerOf(resolve: Waiting["resolve"], own: AuditEntry[]): Answer {
+  return () => {
+    resolve(own);
+    return own;
   };
 }
 

@@ -3,10 +3,10 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { type Disclosure, DisclosuresSchema } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import { createEncoder } from "./message-encoder.ts";
-import { conceal, reveal } from "./personal.ts";
+import { conceal, personalFields, reveal } from "./personal.ts";
 import type { StoredEntry } from "./store.ts";
 
-const encodeEntry = createEncoder(AuditEntrySchema);
+const encodeEntry = createEncoder(AuditEntrySchema, { without: personalFields });
 const encodeDisclosures = createEncoder(DisclosuresSchema);
 
 /** Rows that one statement inserts: each statement costs as much as half a row. */
@@ -68,12 +68,10 @@ export class StoredEntries {
     const appended = entries.map((given, index) => {
       const sequence = this.#head + index + 1;
       const entry: AuditEntry = { ...given, sequence: BigInt(sequence) };
-      const { entry: stored, disclosures } = conceal(entry);
-      entry.commitments = stored.commitments;
-      rows.push(sequence, encodeEntry(stored));
-      if (disclosures.length > 0) {
-        personal.push(sequence, encodeDisclosures({ $typeName: "missioncontrol.v1.Disclosures", disclosures }));
-      }
+      const { commitments, disclosures } = conceal(entry);
+      entry.commitments = commitments;
+      rows.push(sequence, encodeEntry(entry));
+      if (disclosures.length > 0) personal.push(sequence, disclosures);
       return entry;
     });
     insert(rows, this.#sql.insertEntries, this.#sql.insertEntry);
