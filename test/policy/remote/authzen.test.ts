@@ -11,11 +11,13 @@ import { type RemoteConfig, RemotePoint } from "../../../src/policy/remote.ts";
 import { createAuthority } from "../../fixture/certificates.ts";
 import { pause, workflow } from "../question.ts";
 import { listening, nobody } from "./sockets.ts";
+import { within } from "./within.ts";
 
 const log = pino({ level: "silent" });
 const deadlineMs = 250;
 /** For what is to be answered: a busy machine takes its time. */
-const patient = { deadlineMs: 5_000 };
+/** For what comes to its end by itself: longer than a busy machine takes for it. */
+const patient = { deadlineMs: 10_000 };
 const authority = createAuthority();
 
 function remote(url: string, more: Partial<RemoteConfig> = {}): RemotePoint {
@@ -87,6 +89,8 @@ const unclear = (name: string, start: Fault["start"], why: RegExp, more: Partial
 const unreachable = (name: string, start: Fault["start"], why: RegExp): Fault => ({
   ...{ name, start, why },
   outcome: "unreachable",
+  // Only what never ends is ended by the short deadline: a busy machine must not turn a refusal into a lateness.
+  more: why === late ? {} : patient,
 });
 const late = /no answer within 250 ms/;
 
@@ -236,10 +240,7 @@ function secure(name: string, days?: number): Promise<string> {
 describe.concurrent("is denied within the deadline, and told why:", () => {
   test.each(faults)("$name", async ({ start, outcome, why, more }) => {
     const point = remote(await start(), more);
-    const began = performance.now();
-    const decision = await point.decide(pause);
-    // Those that never end are ended by the deadline, give or take what a busy machine does.
-    expect(performance.now() - began).toBeLessThan(20 * deadlineMs);
+    const decision = await within((more?.deadlineMs ?? deadlineMs) * 2, point.decide(pause));
     expect(decision).toMatchObject({ point: "kos", outcome, policyIds: [] });
     expect(decision.message).toMatch(why);
     expect(decision.message).toMatch(/^kos (cannot be asked|gave no clean answer): .*; that is a no$/);

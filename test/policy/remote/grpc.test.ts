@@ -19,9 +19,12 @@ import { type RemoteConfig, RemotePoint } from "../../../src/policy/remote.ts";
 import { createAuthority } from "../../fixture/certificates.ts";
 import { as, pause, workflow } from "../question.ts";
 import { listening, nobody } from "./sockets.ts";
+import { within } from "./within.ts";
 
 const log = pino({ level: "silent" });
 const deadlineMs = 250;
+/** For what comes to its end by itself: longer than a busy machine takes for it. */
+const patient = { deadlineMs: 10_000 };
 const authority = createAuthority();
 const rules = readRules(join(import.meta.dirname, "../../../examples/kos/rules.json"));
 
@@ -94,11 +97,13 @@ interface Fault {
 const unclear = (name: string, start: Fault["start"], why: RegExp, more: Partial<RemoteConfig> = {}): Fault => ({
   ...{ name, start, why },
   outcome: "failed",
-  more: { deadlineMs: 5_000, ...more },
+  more: { ...patient, ...more },
 });
 const unreachable = (name: string, start: Fault["start"], why: RegExp): Fault => ({
   ...{ name, start, why },
   outcome: "unreachable",
+  // Only what never ends is ended by the short deadline: a busy machine must not turn a refusal into a lateness.
+  more: why === late ? {} : patient,
 });
 const late = /no answer within 250 ms/;
 
@@ -207,10 +212,7 @@ const faults: readonly Fault[] = [
 describe.concurrent("is denied within the deadline, and told why:", () => {
   test.each(faults)("$name", async ({ start, outcome, why, more }) => {
     const point = remote(await start(), more);
-    const began = performance.now();
-    const decision = await point.decide(pause);
-    // Those that never end are ended by the deadline, give or take what a busy machine does.
-    expect(performance.now() - began).toBeLessThan(20 * deadlineMs);
+    const decision = await within((more?.deadlineMs ?? deadlineMs) * 2, point.decide(pause));
     expect(decision.message).toMatch(why);
     expect(decision.message).toMatch(/^kos (cannot be asked|gave no clean answer): .*; that is a no$/);
     expect(decision).toMatchObject({ point: "kos", outcome, policyIds: [] });
@@ -221,7 +223,7 @@ test("there are faults enough", () => expect(faults.length).toBeGreaterThanOrEqu
 
 describe("a clean answer", () => {
   test("of the example K-OS is taken as it is, with message and policies", async () => {
-    const point = remote(await kos(), { deadlineMs: 5_000 });
+    const point = remote(await kos(), patient);
     const resume = { ...pause, action: "runtime.resume" };
     expect(await point.decide(pause)).toMatchObject({ outcome: "allowed", policyIds: ["kos/default"] });
     expect(await point.decide(resume)).toMatchObject({
@@ -253,7 +255,7 @@ describe("a clean answer", () => {
       stream.respond(grpc, { waitForTrailers: true });
       stream.end(frame(response({ requestId })));
     });
-    const point = remote(url, { deadlineMs: 5_000 });
+    const point = remote(url, patient);
     const questions = Array.from({ length: 200 }, (_, n) => ({
       ...pause,
       workflow: { ...workflow, workflowId: `a:${n}` },
@@ -273,11 +275,11 @@ describe("a clean answer", () => {
     onTestFinished(() => rmSync(dir, { recursive: true }));
     const tokenFile = join(dir, "token");
     writeFileSync(tokenFile, "old");
-    const point = remote(url, { ca: authority.cert, cert: own.cert, key: own.key, tokenFile, deadlineMs: 5_000 });
+    const point = remote(url, { ca: authority.cert, cert: own.cert, key: own.key, tokenFile, ...patient });
     expect((await point.decide(pause)).message).toMatch(/UNAUTHENTICATED/);
     writeFileSync(tokenFile, "s3cret\n");
     expect(await point.decide(pause)).toMatchObject({ outcome: "allowed" });
-    const stranger = remote(url, { ca: authority.cert, tokenFile, deadlineMs: 5_000 });
+    const stranger = remote(url, { ca: authority.cert, tokenFile, ...patient });
     expect((await stranger.decide(pause)).outcome).not.toBe("allowed");
   });
 });
