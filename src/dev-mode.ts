@@ -10,6 +10,7 @@ import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
 import { type OpenEngine, openEngine } from "./engines/open.ts";
 import { devKeyPath, openDevIssuer } from "./identity/dev-issuer.ts";
 import { createLog } from "./log.ts";
+import { readRemotes } from "./policy/remote/files.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
 import { packageRoot, packageVersion } from "./process/package.ts";
@@ -72,7 +73,8 @@ export async function startDevMode(
       host: config.host,
       port: config.port,
       databasePath: join(dataDir, "mission-control.db"),
-      policiesDir: file.policy?.dir ?? join(packageRoot(), "policies"),
+      ...(file.policy?.embedded !== false && { policiesDir: file.policy?.dir ?? join(packageRoot(), "policies") }),
+      policyRemotes: await readRemotes(file.policy?.remotes ?? []),
       engines,
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
       revocationFile: file.identity?.revocation_file,

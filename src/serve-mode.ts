@@ -8,11 +8,12 @@ import { checkIssuers } from "./identity/verify.ts";
 import { createLog } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
+import { readRemotes } from "./policy/remote/files.ts";
 import { defaultRoles } from "./policy/roles.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
 import { packageRoot, packageVersion } from "./process/package.ts";
-import { type Server, startServer } from "./server.ts";
+import { type Server, type ServerOptions, startServer } from "./server.ts";
 
 /**
  * The composition of production: the server over the engines and issuers of a configuration file. It logs JSON lines on stderr.
@@ -47,7 +48,7 @@ export async function startServeMode(
       host,
       port,
       databasePath: join(dataDir, "mission-control.db"),
-      policiesDir: policiesDirOf(config),
+      ...(await policyOf(config)),
       engines,
       issuers,
       revocationFile: file.identity?.revocation_file,
@@ -83,12 +84,17 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
     new Access(file.roles ?? defaultRoles, { engines: config.engines.map(({ name }) => name) });
     await checkIssuers(issuers);
     if (file.identity?.revocation_file !== undefined) await readRevocationFile(file.identity.revocation_file);
-    await openPolicy({ dir: policiesDirOf(config) }, createLog("silent"));
+    const { policiesDir, policyRemotes } = await policyOf(config);
+    (await openPolicy({ dir: policiesDir, remotes: policyRemotes }, createLog("silent"))).close();
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   }
 }
 
-function policiesDirOf({ file }: ServeConfig): string {
-  return file.policy?.dir ?? join(packageRoot(), "policies");
+async function policyOf({ file }: ServeConfig): Promise<Pick<ServerOptions, "policiesDir" | "policyRemotes">> {
+  const { policy } = file;
+  return {
+    ...(policy?.embedded !== false && { policiesDir: policy?.dir ?? join(packageRoot(), "policies") }),
+    policyRemotes: await readRemotes(policy?.remotes ?? []),
+  };
 }

@@ -42,6 +42,7 @@ import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
 import type { Logger } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
+import { PolicyReload } from "./policy/reload.ts";
 import type { RemoteConfig } from "./policy/remote.ts";
 import { defaultRoles, type Roles } from "./policy/roles.ts";
 import { auditLogService } from "./services/audit-log.ts";
@@ -59,6 +60,7 @@ import { Idempotency } from "./services/idempotency.ts";
 import { issuerComponents } from "./services/issuers.ts";
 import { Metrics } from "./services/metrics.ts";
 import { missionControlService } from "./services/mission-control.ts";
+import { embeddedPolicyComponent } from "./services/policy.ts";
 import { revocationFileComponents, revocationsService } from "./services/revocations.ts";
 import { tlsComponent } from "./services/tls.ts";
 import { openSqlite } from "./store/sqlite.ts";
@@ -150,7 +152,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
-  if (proofs.fault === undefined) await recordStart(options, store, ledger, proofs);
+  if (proofs.fault === undefined) await recordStart(options, store, ledger, proofs, policy.embedded?.set.hash);
+  const reload = policy.embedded && new PolicyReload(policy.embedded, ledger, log);
   const { issuers, revocationFile: file } = options;
   const revocations = await Revocations.open({ store, ledger, issuers, file, log });
   const verifier = await createVerifier({
@@ -193,6 +196,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ...issuerComponents(verifier),
     ...revocationFileComponents(revocations),
     brakesComponent(brakes),
+    ...(reload ? [embeddedPolicyComponent(reload)] : []),
     ...policy.remotes.map((remote) => ({ name: `policy/${remote.name}`, check: () => remote.report() })),
     ...(canaries.length > 0 ? [drillComponent(drills)] : []),
     ...(options.tls ? [tlsComponent(() => port.tls?.state())] : []),
@@ -283,6 +287,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     for (const reconciler of reconcilers) if (reconciler.state.engine === engine) reconciler.wake();
   });
   if (drillEveryMs !== undefined) schedule.start(drillEveryMs);
+  reload?.start();
 
   const close = async (graceMs?: number) => {
     await Promise.all([port.close(graceMs), feed.close(), drills.stop(), schedule.stop()]);
@@ -290,6 +295,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     stopTelling();
     verifier.close();
     await revocations.close();
+    await reload?.stop();
     metrics.close();
     policy.close();
     await refusals.close();
@@ -307,12 +313,13 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   }
 }
 
-/** Settles what a crash left open, and writes that the server started: on what kind of ledger, too. */
+/** Settles what a crash left open, and writes that the server started: on what kind of ledger, by which policies, too. */
 async function recordStart(
   options: ServerOptions,
   store: Store,
   ledger: Ledger,
   { acknowledged }: LedgerProofs,
+  policySetHash: string | undefined,
 ): Promise<void> {
   const { version, devMode, plaintextBecause } = options;
   const system = { phase: Phase.SYSTEM } as const;
@@ -323,6 +330,7 @@ async function recordStart(
   const settled = await settleIntents(store, ledger);
   const message =
     `version ${version}${devMode ? ", dev mode" : ""}; ${settled} open intents settled` +
+    (policySetHash === undefined ? "; no embedded policies" : `; policy set ${policySetHash}`) +
     (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`);
   await ledger.append({ ...system, action: "server.started", message });
 }

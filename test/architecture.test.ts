@@ -49,8 +49,8 @@ test("imports in src/ run downward only", () => {
 });
 
 test.each([
-  // A proof is checked by the same code on both sides.
-  { client: "cli", knows: ["proof"] },
+  // A proof is checked, and policies are tested, by the same code on both sides.
+  { client: "cli", knows: ["proof", "policy"] },
   { client: "gate", knows: [] },
   { client: "proof", knows: [] },
 ])("$client knows gen/ and $knows, nothing else of src/", ({ client, knows }) => {

@@ -5,6 +5,7 @@ import { getCommand } from "./commands/get.ts";
 import { healthCommand } from "./commands/health.ts";
 import { listCommand } from "./commands/list.ts";
 import { pauseCommand } from "./commands/pause.ts";
+import { policyCommand } from "./commands/policy.ts";
 import { resumeCommand } from "./commands/resume.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { traceCommand } from "./commands/trace.ts";
@@ -70,6 +71,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     healthCommand,
     auditCommand,
     tokenCommand,
+    policyCommand,
   ]) {
     command(program, host);
   }

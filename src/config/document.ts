@@ -42,6 +42,11 @@ export function documentSchema(baseDir: string) {
       context.addIssue({ code: "custom", path, message });
     };
     for (const role of Object.keys(file.brakes?.blastRadius ?? {})) refuse(role, "brakes", "blast_radius", role);
+    for (const [index, { whenUnreachable = [] }] of (file.policy?.remotes ?? []).entries()) {
+      for (const [at, { roles }] of whenUnreachable.entries()) {
+        for (const role of roles) refuse(role, "policy", "remotes", index, "when_unreachable", at, "roles");
+      }
+    }
     for (const [index, { claims }] of (file.identity?.issuers ?? []).entries()) {
       for (const [theirs, ours] of Object.entries(claims?.roleNames ?? {})) {
         refuse(ours, "identity", "issuers", index, "role_names", theirs);

@@ -1,7 +1,7 @@
 import type { Logger } from "../log.ts";
 import { EmbeddedPoint } from "./embedded.ts";
 import { type Policy, policyOf } from "./policy.ts";
-import { readPolicies } from "./policy-files.ts";
+import { loadPolicies } from "./policy-tests.ts";
 import { type RemoteConfig, RemotePoint } from "./remote.ts";
 
 /** Who decides. Where there are several, all have to permit. */
@@ -20,8 +20,8 @@ export interface OpenPolicy extends Policy {
 }
 
 /**
- * Opens what decides. Throws an Error that names file and fault where the folder's policies cannot be used, and where there is
- * nothing to decide: nobody would be allowed anything. Whether remotes answer is not known before they are asked.
+ * Opens what decides. Throws an Error that names file and fault where the folder's policies cannot be used or fail their tests,
+ * and where there is nothing to decide: nobody would be allowed anything. Whether remotes answer is not known before they are asked.
  */
 export async function openPolicy({ dir, remotes = [] }: PolicyOptions, log: Logger): Promise<OpenPolicy> {
   if (dir === undefined && remotes.length === 0) {
@@ -29,7 +29,7 @@ export async function openPolicy({ dir, remotes = [] }: PolicyOptions, log: Logg
       "policy: there is neither a folder of policies nor a remote to ask: nobody would be allowed anything",
     );
   }
-  const embedded = dir === undefined ? undefined : new EmbeddedPoint(await readPolicies(dir), log);
+  const embedded = dir === undefined ? undefined : new EmbeddedPoint((await loadPolicies(dir)).set, log);
   const points = remotes.map((remote) => new RemotePoint(remote, log));
   return {
     ...policyOf([...(embedded ? [embedded] : []), ...points]),

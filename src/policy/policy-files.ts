@@ -36,9 +36,7 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
   if (files.length > maxFiles) throw new Error(`policies: there are more than ${maxFiles} .cedar files in ${dir}`);
   const hash = createHash("sha256");
   const read = async (file: string): Promise<string> => {
-    const { size } = await stat(join(dir, file));
-    if (size > maxFileBytes) throw new Error(`policies: ${file} is larger than ${maxFileBytes} bytes`);
-    const text = await readFile(join(dir, file), "utf8");
+    const text = await readPolicyFile(dir, file);
     hash.update(`${file}\0${Buffer.byteLength(text)}\0${text}`);
     return text;
   };
@@ -60,6 +58,13 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
   if (faults.length === 0) faults.push(...schemaFaults(schema, policies, fileOf));
   if (faults.length > 0) throw new Error(`policies in ${dir} cannot be used:\n  ${faults.join("\n  ")}`);
   return { dir, schema, policies, messages, freezes: windows ?? [], hash: hash.digest("hex") };
+}
+
+/** The text of one file of the folder, within bounds. */
+export async function readPolicyFile(dir: string, file: string): Promise<string> {
+  const { size } = await stat(join(dir, file));
+  if (size > maxFileBytes) throw new Error(`policies: ${file} is larger than ${maxFileBytes} bytes`);
+  return readFile(join(dir, file), "utf8");
 }
 
 function parts(

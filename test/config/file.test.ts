@@ -88,6 +88,34 @@ policy: { dir: policies }
   expect(config.roles?.viewer?.permissions).toContain("workflows.read");
 });
 
+test("a remote policy service is read, with what may go on without it: by default only emergencies", () => {
+  const { policy } = read(`
+policy:
+  embedded: false
+  remotes:
+    - name: kos
+      form: grpc
+      url: https://kos.internal:8040
+      deadline: 100ms
+      ca_file: kos-ca.crt
+      token_file: /run/kos.token
+      when_unreachable: [{ actions: [runtime.pause], roles: [sre_admin] }]
+    - { name: authzen, form: authzen, url: "http://127.0.0.1:8041" }
+`);
+  expect(policy?.remotes).toMatchObject([
+    {
+      name: "kos",
+      form: "grpc",
+      url: new URL("https://kos.internal:8040"),
+      deadlineMs: 100,
+      caFile: join(dir, "kos-ca.crt"),
+      tokenFile: "/run/kos.token",
+      whenUnreachable: [{ actions: ["runtime.pause"], roles: ["sre_admin"], emergencyOnly: true }],
+    },
+    { name: "authzen", form: "authzen", whenUnreachable: undefined },
+  ]);
+});
+
 test("JSON is read as well, and an empty file says nothing", () => {
   expect(read('{"listen": {"port": 1}}').listen).toEqual({ port: 1 });
   expect(read("# nothing yet\n")).toEqual({});
@@ -108,6 +136,19 @@ describe("a fault is told with its line, its key and what to do", () => {
     [
       "tls: { cert: a, key: b,\n require_client_certificate: true }",
       /^FILE:2: tls\.require_client_certificate needs client_ca: /,
+    ],
+    ["policy:\n  embedded: false", /^FILE:2: policy\.embedded is false, and there are no remotes: nobody/],
+    [
+      "policy:\n  remotes:\n    - { name: kos, form: grpc, url: 'http://kos.internal' }",
+      /^FILE:3: policy\.remotes\[0\]\.url has to be https:/,
+    ],
+    [
+      "policy:\n  remotes:\n    - name: kos\n      form: grpc\n      url: https://k\n      when_unreachable: [{ actions: [runtime.puase], roles: [sre] }]",
+      /^FILE:6: policy\.remotes\[0\]\.when_unreachable\[0\]\.actions\[0\] has to be one of runtime\.list, /,
+    ],
+    [
+      "policy:\n  remotes:\n    - name: kos\n      form: grpc\n      url: https://k\n      when_unreachable: [{ actions: [runtime.pause], roles: [boss] }]",
+      /^FILE:6: policy\.remotes\[0\]\.when_unreachable\[0\]\.roles is no role: use one of viewer/,
     ],
     ["log_level: loud", /^FILE:1: log_level has to be one of debug, info, warn, error$/],
     [

@@ -270,6 +270,7 @@ describe.each(["grpc", "grpc-web", "connect", "rest"] as const)("by %s", (protoc
       "engine/restate",
       "issuer/mission-control-dev",
       "ledger",
+      "policy/cedar",
       "reconciler/restate",
     ]);
 

@@ -196,7 +196,7 @@ test("an emergency that nobody approved is loud in metrics, health and log, unti
   await bob.approveBrake({ brakeId, reason: "seen it too" });
   expect((await scrape()).get("brakes_emergency_unapproved")).toBe(0);
   await expect.poll(() => component("brakes")).toMatchObject({ status: Health.HEALTHY, message: "1 engaged" });
-  await server.brakes.releaseBrake({ brakeId, reason: "over", wait });
+  await bob.releaseBrake({ brakeId, reason: "over", wait });
   expect(told()).toHaveLength(1);
 });
 
