@@ -23,7 +23,6 @@ const faultOf = async (one: string) => {
 test("every policy that comes along forbids in one of its tests, or permits, and all tests pass", async () => {
   const { set, results } = await testPolicies(shipped);
   expect(results.filter(({ fault }) => fault !== "")).toEqual([]);
-  expect(results.length).toBeGreaterThanOrEqual(30);
   for (const id of Object.keys(set.policies)) {
     const without = Object.fromEntries(Object.entries(set.policies).filter(([one]) => one !== id));
     const dir = mkdtempSync(join(tmpdir(), "mc-policies-"));
