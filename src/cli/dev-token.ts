@@ -1,23 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { importJWK, type JWK, SignJWT } from "jose";
+import { findInDataDir } from "./data-dir.ts";
 import { CliFailure, exitCodes } from "./failure.ts";
 
 const keyFile = join("dev-issuer", "private.jwk.json");
 
-/** The dev issuer's private key: below `dataDir`, else below .mission-control here or in a folder above; undefined: none. */
+/** The dev issuer's private key, where dev mode keeps it; undefined: there is none. */
 export function findDevKey(cwd: string, dataDir: string | undefined): string | undefined {
-  if (dataDir !== undefined) {
-    const path = join(dataDir, keyFile);
-    return existsSync(path) ? path : undefined;
-  }
-  for (let folder = cwd; ; folder = dirname(folder)) {
-    const path = join(folder, ".mission-control", keyFile);
-    if (existsSync(path)) return path;
-    if (folder === dirname(folder)) return undefined;
-  }
+  return findInDataDir(keyFile, cwd, dataDir);
 }
 
 /** Signs a token as the dev issuer does. Only a server in dev mode takes it. */

@@ -7,6 +7,7 @@ import {
   file_google_rpc_error_details,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import { ProofError } from "../proof/proof-error.ts";
 import { brakeLine } from "./command-line.ts";
 import { printable } from "./view/text.ts";
 
@@ -23,6 +24,8 @@ export const exitCodes = {
   waitEnded: 7,
   /** The brake holds nothing yet: a second person has to approve it. */
   awaitingApproval: 8,
+  /** What was to be verified is not what it should be. */
+  notVerified: 9,
   interrupted: 130,
 } as const;
 
@@ -94,6 +97,13 @@ export function reportFailure(error: unknown, server: string | undefined): Repor
     const report = reportFailure(error.cause, server);
     const advice = `It may have been done all the same. To ask again without doing it twice: --request-id ${error.requestId}`;
     return { ...report, text: `${report.text}  ${advice}\n` };
+  }
+  if (error instanceof ProofError) {
+    return {
+      exitCode: exitCodes.notVerified,
+      text: `NOT VERIFIED: ${printable(error.message)}\n`,
+      status: { code: Code.DataLoss, message: error.message },
+    };
   }
   if (error instanceof ConnectError) return reportConnectError(error, server);
   const message = error instanceof Error ? error.message : String(error);

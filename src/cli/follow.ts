@@ -20,25 +20,27 @@ export async function* follow<Event>(
     readonly server: string;
     /** Is told of an outage, and when it is over. */
     note(text: string): void;
+    /** What is followed; by default "watch". */
+    readonly what?: string;
     /** The server answered a moment ago, so that an outage at once is one to wait for. */
     readonly seen?: boolean;
   },
   open: (options: CallOptions) => AsyncIterable<Event>,
 ): AsyncGenerator<Event> {
-  const { signal, server, note } = options;
+  const { signal, server, note, what = "watch" } = options;
   let seen = options.seen ?? false;
   let lastSeen = Date.now();
   for (let attempt = 1; ; attempt++) {
     let outage: ConnectError;
     try {
       for await (const event of open({ signal })) {
-        if (seen && attempt > 1) note("mctl: the watch goes on\n");
+        if (seen && attempt > 1) note(`mctl: the ${what} goes on\n`);
         attempt = 1;
         seen = true;
         lastSeen = Date.now();
         yield event;
       }
-      outage = new ConnectError("the server ended the watch", Code.Unavailable);
+      outage = new ConnectError(`the server ended the ${what}`, Code.Unavailable);
     } catch (error) {
       outage = ConnectError.from(error);
     }

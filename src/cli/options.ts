@@ -42,6 +42,12 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
+/** The sequence of an entry; 0: before the first. */
+export function sequence(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("It must be the sequence of an entry, a whole number.");
+  return Number(text);
+}
+
 export function durationMs(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined) throw new InvalidArgumentError("It must be a duration like 500ms, 10s, 5m, 1h30m or 2d.");

@@ -29,7 +29,7 @@ mode, if .mission-control/ is in this folder or one above.
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 failed
 precondition, 6 unavailable, 7 the wait ended before the standstill (or the
 release of all) was seen, 8 the brake awaits a second person's approval,
-130 interrupted. Times are in UTC.
+9 not verified, 130 interrupted. Times are in UTC.
 
 Examples:
   $ mctl list

@@ -28,6 +28,19 @@ export interface Session extends Pick<Connection, "missionControl" | "brakes" | 
 /** Flags that every command sees besides its own. */
 export type Flags = GlobalFlags & { readonly color: boolean };
 
+/** The terminal of a command that needs no server. */
+export function terminalOf(host: Host, flags: Pick<Flags, "color">): Terminal {
+  return createTerminal({
+    stdout: host.stdout,
+    stderr: host.stderr,
+    get stdin() {
+      return host.stdin;
+    },
+    env: host.env,
+    color: flags.color,
+  });
+}
+
 /** Runs a command's work with an open session; a returned exit code becomes the process'. */
 export async function withSession(
   host: Host,
@@ -40,15 +53,7 @@ export async function withSession(
   try {
     const code = await work({
       settings,
-      terminal: createTerminal({
-        stdout: host.stdout,
-        stderr: host.stderr,
-        get stdin() {
-          return host.stdin;
-        },
-        env: host.env,
-        color: flags.color,
-      }),
+      terminal: terminalOf(host, flags),
       signal: host.signal,
       missionControl: connection.missionControl,
       brakes: connection.brakes,

@@ -74,6 +74,12 @@ export function resolveSettings(flags: GlobalFlags, around: Surroundings): Setti
   };
 }
 
+/** How to show an answer, for a command that calls no server. */
+export function outputOf(flags: Pick<GlobalFlags, "output">, { env }: Pick<Surroundings, "env">): OutputFormat {
+  const [value, where] = flags.output ? [flags.output, "--output"] : [env.MCTL_OUTPUT || "table", "MCTL_OUTPUT"];
+  return parseOutput({ value, where });
+}
+
 function chooseContext(flags: GlobalFlags, { env, home }: Surroundings): { context: Context; contextName: string } {
   const file = readConfigFile(configFilePath(env, home));
   const contextName = flags.context ?? (env.MCTL_CONTEXT || file.currentContext);

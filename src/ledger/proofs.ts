@@ -314,9 +314,8 @@ async function openKey({ store, keyDirectory }: ProofOptions): Promise<NoteSigne
 async function logKeys({ proofs }: Store, signer: NoteSigner): Promise<LogKeys> {
   const notes = await proofs.notes("rotation");
   const [first] = notes;
-  if (first === undefined) return new LogKeys(signer.key);
-  const keys = new LogKeys(parseVerifierKey(rotationOf(parseNote(first)).from));
-  for (const note of notes) keys.follow(note);
+  const oldest = first === undefined ? signer.key : parseVerifierKey(rotationOf(parseNote(first)).from);
+  const keys = new LogKeys(oldest, notes);
   if (keys.newest.text !== signer.key.text)
     throw new ProofError("the ledger's rotations do not lead to the key in use");
   return keys;

@@ -1,4 +1,4 @@
-import { fromJsonString, toJson } from "@bufbuild/protobuf";
+import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import {
   type AuditEntry,
   type ExportAuditEntriesResponse,
@@ -6,12 +6,14 @@ import {
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { ExportBegin, ExportEnd } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { csvData, csvHeader, csvRow } from "./csv.ts";
 import { leafHash, sameHash } from "./hash.ts";
 import { LogKeys } from "./log-keys.ts";
 import { type Acknowledgement, type Pruning, parseAcknowledgement, parsePruning } from "./log-notes.ts";
 import { CompactRange } from "./merkle.ts";
+import { NotesOfEntries } from "./notes-of-entries.ts";
 import { ProofError } from "./proof-error.ts";
-import { decodeEntry } from "./receipt.ts";
+import { readEntry } from "./receipt.ts";
 import type { VerifierKey } from "./verifier-key.ts";
 
 /** Characters of one line: an entry is bounded far below that. */
@@ -47,6 +49,8 @@ export class ExportVerifier {
   /** Those that were seen before and whose size is not reached yet, the smallest first. */
   readonly #ahead: Checkpoint[];
   readonly #notCompared: Checkpoint[] = [];
+  readonly #notes = new NotesOfEntries();
+  #isCsv = false;
   #begin: ExportBegin | undefined;
   #range = new CompactRange();
   #beginRoot = this.#range.root();
@@ -57,21 +61,40 @@ export class ExportVerifier {
     this.#ahead = [...(expected.seen ?? [])].sort((a, b) => a.size - b.size);
   }
 
+  /** Whether it begins as an export does. */
+  get isBegun(): boolean {
+    return this.#begin !== undefined;
+  }
+
+  /** Whether it has its end. */
+  get isEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Whether its lines are CSV. */
+  get isCsv(): boolean {
+    return this.#isCsv;
+  }
+
   /** The last sequence that was taken. */
   get sequence(): number {
     return this.#range.size;
   }
 
-  /** Takes the next line of an export's file; returns its entry, if it is one. */
+  /** Takes the next line of an export's file, JSONL or CSV as the first one says; returns its entry, if it is one. */
   line(text: string): AuditEntry | undefined {
     if (text.length > maxLine) throw new ProofError(`${this.#place()} is too long`);
-    const message = parseLine(text, this.#place());
+    if (text === csvHeader && this.#begin === undefined && !this.#isCsv) {
+      this.#isCsv = true;
+      return undefined;
+    }
+    const { message, isReadable } = parseLine(this.#isCsv ? csvData(text) : text, this.#place());
     const entry = this.take(message);
-    // The readable part is held against the bytes, and nothing stands in the line beside: what was edited is found.
-    const line = message.line;
-    if (line.case === "entry" && line.value.entry !== undefined && entry !== undefined) line.value.entry = entry;
-    if (lineText(message) !== text)
-      throw new ProofError(`${this.#place()} was edited: it does not say what its bytes say`);
+    // The line is written anew from its bytes: nothing else may stand in it, readable or not, and in no other spelling.
+    const { line } = message;
+    if (isReadable && entry !== undefined && line.case === "entry") line.value.entry = entry;
+    if ((this.#isCsv ? csvRow(message, entry) : lineText(message)) !== text)
+      throw new ProofError(`${this.#place()} was edited: it is not what its bytes say`);
     return entry;
   }
 
@@ -88,13 +111,14 @@ export class ExportVerifier {
       return undefined;
     }
     if (line.case !== "entry") throw new ProofError(`${this.#place()} is neither an entry nor the end`);
-    const entry = decodeEntry(line.value.bytes);
+    const entry = readEntry(line.value.bytes, line.value.disclosures);
     const expected = BigInt(this.#range.size + 1);
     if (entry.sequence !== expected || line.value.sequence !== expected) {
       throw new ProofError(`entry ${entry.sequence} stands where entry ${expected} should be`);
     }
     this.#range.append(leafHash(line.value.bytes));
     this.#compare();
+    this.#notes.take(entry);
     return entry;
   }
 
@@ -103,8 +127,7 @@ export class ExportVerifier {
     const [begin, end] = [this.#begin, this.#end];
     if (begin === undefined) throw new ProofError("the export is empty");
     if (end === undefined) throw new ProofError(`the export was cut off behind entry ${this.#range.size}`);
-    const keys = new LogKeys(this.#expected.trusted);
-    for (const note of end.keyRotations) keys.follow(note);
+    const keys = new LogKeys(this.#expected.trusted, end.keyRotations);
     const checkpoint = keys.open(end.checkpoint);
     if (checkpoint.size !== this.#range.size) {
       throw new ProofError(
@@ -114,20 +137,23 @@ export class ExportVerifier {
     if (!sameHash(checkpoint.root, this.#range.root())) {
       throw new ProofError("the entries are not those that the checkpoint was signed over");
     }
+    if (begin.origin !== checkpoint.origin) throw new ProofError(`the export says that it is of "${begin.origin}"`);
     const [ahead] = this.#ahead;
     if (ahead !== undefined) {
       throw new ProofError(
         `the ledger was rolled back: it had ${ahead.size} entries when it was seen before, and has ${checkpoint.size} now`,
       );
     }
-    const prunings = end.prunings.map((note) => parsePruning(keys.openText(note)));
+    const prunings = end.prunings.map((note) => keys.openNote(note, parsePruning));
+    const acknowledgements = end.acknowledgements.map((note) => keys.openNote(note, parseAcknowledgement));
     this.#assertComplete(Number(begin.after), prunings);
+    this.#notes.compare({ rotations: end.keyRotations.length, prunings, acknowledgements });
     return {
       checkpoint,
       after: Number(begin.after),
       entries: checkpoint.size - Number(begin.after),
       prunings,
-      acknowledgements: end.acknowledgements.map((note) => parseAcknowledgement(keys.openText(note))),
+      acknowledgements,
       notCompared: this.#notCompared,
     };
   }
@@ -173,10 +199,16 @@ export function lineText(message: ExportAuditEntriesResponse): string {
   return JSON.stringify(toJson(ExportAuditEntriesResponseSchema, message));
 }
 
-/** Reads a line of an export. Throws ProofError, with where it stands, where it is none. */
-function parseLine(text: string, place: string): ExportAuditEntriesResponse {
+/**
+ * Reads a line of an export, without the readable part, which says nothing of its own. Throws ProofError, with where it stands,
+ * where it is none.
+ */
+function parseLine(text: string, place: string): { message: ExportAuditEntriesResponse; isReadable: boolean } {
   try {
-    return fromJsonString(ExportAuditEntriesResponseSchema, text);
+    const line = JSON.parse(text) as { entry?: Record<string, JsonValue> };
+    const isReadable = line.entry?.entry !== undefined;
+    if (isReadable) delete line.entry?.entry;
+    return { message: fromJson(ExportAuditEntriesResponseSchema, line), isReadable };
   } catch (cause) {
     throw new ProofError(`${place} is not a line of an export`, { cause });
   }

@@ -19,52 +19,46 @@ export function rotationOf(note: Note): { readonly from: string; readonly to: st
   return { from, to, size: Number(digits) };
 }
 
+/** One of the keys that a log has had. */
+interface LogKey {
+  readonly key: VerifierKey;
+  /** How large the tree was when another key followed it. */
+  readonly until: number;
+}
+
 /**
  * The keys of a log that one may trust who trusts the given one: itself, and those that follow it by notes of rotation, each
- * signed by both. A key signs no checkpoint of a tree that is larger than it was at its rotation.
+ * signed by both. A key signs no checkpoint of a tree that is larger than it was at its rotation. Those before the given one
+ * count for the log's own notes about entries of their time, and for nothing else: a key may have been rotated because it leaked.
  */
 export class LogKeys {
-  readonly #trusted: { readonly key: VerifierKey; until: number }[];
+  readonly #keys: readonly LogKey[];
+  /** Which of them is the given one. */
+  readonly #trusted: number;
 
-  constructor(trusted: VerifierKey) {
-    this.#trusted = [{ key: trusted, until: Number.POSITIVE_INFINITY }];
-  }
-
-  get origin(): string {
-    return this.newest.name;
+  /**
+   * @param rotations all that the log has had, the oldest first.
+   * @throws ProofError where they are not one chain with the trusted key in it, or one is not signed by both keys.
+   */
+  constructor(trusted: VerifierKey, rotations: readonly string[] = []) {
+    this.#keys = chainOf(rotations, trusted);
+    this.#trusted = this.#keys.findIndex(({ key }) => key.text === trusted.text);
+    if (this.#trusted === -1) throw new ProofError(`the log never had the key ${trusted.name} ${trusted.id}`);
   }
 
   get newest(): VerifierKey {
-    return this.#trusted.at(-1)?.key as VerifierKey;
-  }
-
-  /**
-   * Follows a note of rotation. One that begins at a key which is not trusted is passed over: it is from before, or another
-   * log's. Throws ProofError where one begins at a trusted key and does not hold.
-   */
-  follow(note: string): void {
-    const parsed = parseNote(note);
-    const { from, to, size } = rotationOf(parsed);
-    const own = this.#trusted.find(({ key }) => key.text === from);
-    if (own === undefined || own !== this.#trusted.at(-1)) return;
-    const next = parseVerifierKey(to);
-    if (next.name !== own.key.name) throw new ProofError("a rotation cannot change the log's name");
-    if (!isSignedBy(parsed, own.key) || !isSignedBy(parsed, next)) {
-      throw new ProofError(`the rotation from key ${own.key.id} to ${next.id} is not signed by both`);
-    }
-    own.until = size;
-    this.#trusted.push({ key: next, until: Number.POSITIVE_INFINITY });
+    return this.#keys.at(-1)?.key as VerifierKey;
   }
 
   /** The checkpoint of a note that a trusted key signed. Throws ProofError where none did, or where it is another log's. */
   open(note: string): Checkpoint {
     const parsed = parseNote(note);
     const checkpoint = parseCheckpoint(parsed.text);
-    if (checkpoint.origin !== this.origin) {
-      throw new ProofError(`the checkpoint is of the log "${checkpoint.origin}", the key of "${this.origin}"`);
+    const { name } = this.newest;
+    if (checkpoint.origin !== name) {
+      throw new ProofError(`the checkpoint is of the log "${checkpoint.origin}", the key of "${name}"`);
     }
-    const signer = this.#trusted.find(({ key, until }) => checkpoint.size <= until && isSignedBy(parsed, key));
-    if (signer === undefined) {
+    if (!isSignedByOne(parsed, this.#keys.slice(this.#trusted), checkpoint.size)) {
       const ids = parsed.signatures.map(({ keyId }) => keyId).join(", ");
       throw new ProofError(
         `the checkpoint is signed by key ${ids}, none of which is trusted for it (${this.newest.id} is)`,
@@ -73,12 +67,33 @@ export class LogKeys {
     return checkpoint;
   }
 
-  /** The text of a note of the log's own that a trusted key signed. */
-  openText(note: string): string {
+  /** What a note of the log's own says that one of its keys signed. Throws ProofError where none did, or it says something else. */
+  openNote<T extends { readonly size: number }>(note: string, parse: (text: string) => T): T {
     const parsed = parseNote(note);
-    if (!this.#trusted.some(({ key }) => isSignedBy(parsed, key))) {
-      throw new ProofError("a note of the log is not signed by a trusted key");
-    }
-    return parsed.text;
+    const told = parse(parsed.text);
+    if (isSignedByOne(parsed, this.#keys, told.size)) return told;
+    throw new ProofError("a note of the log is not signed by a key that it had then");
   }
+}
+
+function isSignedByOne(note: Note, keys: readonly LogKey[], size: number): boolean {
+  return keys.some(({ key, until }) => size <= until && isSignedBy(note, key));
+}
+
+function chainOf(rotations: readonly string[], only: VerifierKey): LogKey[] {
+  const keys: LogKey[] = [];
+  let newest: VerifierKey | undefined;
+  for (const note of rotations) {
+    const parsed = parseNote(note);
+    const { from, to, size } = rotationOf(parsed);
+    const [own, next] = [parseVerifierKey(from), parseVerifierKey(to)];
+    if (newest !== undefined && own.text !== newest.text) throw new ProofError("the log's rotations are not one chain");
+    if (next.name !== own.name) throw new ProofError("a rotation cannot change the log's name");
+    if (!isSignedBy(parsed, own) || !isSignedBy(parsed, next)) {
+      throw new ProofError(`the rotation from key ${own.id} to ${next.id} is not signed by both`);
+    }
+    keys.push({ key: own, until: size });
+    newest = next;
+  }
+  return [...keys, { key: newest ?? only, until: Number.POSITIVE_INFINITY }];
 }

@@ -1,7 +1,9 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { AuditReceipt } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { reveal, verifyDisclosures } from "./disclosures.ts";
 import { leafHash } from "./hash.ts";
 import { LogKeys } from "./log-keys.ts";
 import { verifyInclusion } from "./merkle.ts";
@@ -17,10 +19,8 @@ export function verifyReceipt(
   receipt: AuditReceipt,
   trusted: VerifierKey,
 ): { readonly entry: AuditEntry; readonly checkpoint: Checkpoint } {
-  const keys = new LogKeys(trusted);
-  for (const note of receipt.keyRotations) keys.follow(note);
-  const checkpoint = keys.open(receipt.checkpoint);
-  const entry = decodeEntry(receipt.entry);
+  const checkpoint = new LogKeys(trusted, receipt.keyRotations).open(receipt.checkpoint);
+  const entry = readEntry(receipt.entry, receipt.disclosures);
   const index = Number(receipt.leafIndex);
   if (entry.entryId !== receipt.entryId) {
     throw new ProofError(`the receipt is for entry ${receipt.entryId}, but holds ${entry.entryId}`);
@@ -30,6 +30,13 @@ export function verifyReceipt(
   }
   verifyInclusion({ index, hash: leafHash(receipt.entry) }, checkpoint, receipt.inclusionProof);
   return { entry, checkpoint };
+}
+
+/** The entry of these bytes, with the personal values that come with it. Throws ProofError where they do not belong to it. */
+export function readEntry(bytes: Uint8Array, disclosures: readonly Disclosure[]): AuditEntry {
+  const entry = decodeEntry(bytes);
+  verifyDisclosures(entry, disclosures);
+  return reveal(entry, disclosures);
 }
 
 /** The entry of these bytes. Throws ProofError where they are none. */

@@ -15,6 +15,7 @@ import { MissionControlError } from "../errors.ts";
 import { reachOf } from "../interceptors/authorize.ts";
 import { entryNotFound, type LedgerProofs } from "../ledger/proofs.ts";
 import { parseCheckpoint } from "../proof/checkpoint.ts";
+import { reveal } from "../proof/disclosures.ts";
 import { parseNote } from "../proof/note.ts";
 import { decodeEntry } from "../proof/receipt.ts";
 import type { Store } from "../store/store.ts";
@@ -44,6 +45,7 @@ export function auditProofs(
           inclusionProof: [...proof],
           checkpoint: checkpoint.note,
           keyRotations: await proofs.rotations(),
+          disclosures: [...entry.disclosures],
         },
       });
     },
@@ -74,14 +76,16 @@ export function auditProofs(
       });
     },
 
-    async *exportAuditEntries({ after, bytesOnly }, context) {
+    async *exportAuditEntries({ after, bytesOnly, withoutPersonal }, context) {
       const { signal } = context;
       mustReachAll(context, "an export without gaps is one of the whole ledger");
       const ledger = await proofs.export(Number(after), signal);
       const { origin, range, prunings, acknowledgements } = ledger;
       yield exported({ case: "begin", value: { origin, after: BigInt(ledger.after), range: [...range] } });
-      for await (const { sequence, bytes } of ledger.entries) {
-        const value = { sequence, bytes, ...(!bytesOnly && { entry: decodeEntry(bytes) }) };
+      for await (const { sequence, bytes, disclosures: left } of ledger.entries) {
+        const disclosures = bytesOnly || withoutPersonal ? [] : [...left];
+        const readable = !bytesOnly && { entry: reveal(decodeEntry(bytes), disclosures) };
+        const value = { sequence, bytes, disclosures, ...readable };
         yield exported({ case: "entry", value });
       }
       const keyRotations = await proofs.rotations();

@@ -1,10 +1,6 @@
 import { hash, randomFillSync } from "node:crypto";
 import type { AuditEntry } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
-import {
-  type Commitment,
-  type Disclosure,
-  PersonalField as Field,
-} from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
+import { type Commitment, PersonalField as Field } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import { WireOutput } from "./wire-output.ts";
 
 const saltBytes = 16;
@@ -111,26 +107,4 @@ function fromBinaryText(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
   return bytes;
-}
-
-/** The entry with the values that are left. */
-export function reveal(stored: AuditEntry, disclosures: readonly Disclosure[]): AuditEntry {
-  if (disclosures.length === 0) return stored;
-  const entry: AuditEntry = { ...stored };
-  if (stored.principal) entry.principal = { ...stored.principal };
-  if (stored.decision) entry.decision = { ...stored.decision };
-  for (const { field, value } of disclosures) put(entry, field, value);
-  return entry;
-}
-
-function put(entry: AuditEntry, field: Field, value: Uint8Array): void {
-  const text = () => Buffer.from(value.buffer, value.byteOffset, value.length).toString();
-  const { principal, decision } = entry;
-  if (field === Field.REASON) entry.reason = text();
-  else if (field === Field.MESSAGE) entry.message = text();
-  else if (field === Field.REQUEST_DIGEST) entry.requestDigest = value;
-  else if (field === Field.DECISION_MESSAGE && decision) decision.message = text();
-  else if (field === Field.SUBJECT && principal) principal.subject = text();
-  else if (field === Field.TOKEN_ID && principal) principal.tokenId = text();
-  else if (field === Field.SOURCE_ADDRESS && principal) principal.sourceAddress = text();
 }

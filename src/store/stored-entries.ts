@@ -2,8 +2,9 @@ import type { DatabaseSync } from "node:sqlite";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { type Disclosure, DisclosuresSchema } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
+import { reveal } from "../proof/disclosures.ts";
 import { createEncoder } from "./message-encoder.ts";
-import { conceal, personalFields, reveal } from "./personal.ts";
+import { conceal, personalFields } from "./personal.ts";
 import type { StoredEntry } from "./store.ts";
 
 const encodeEntry = createEncoder(AuditEntrySchema, { without: personalFields });

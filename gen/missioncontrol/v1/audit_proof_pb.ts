@@ -7,13 +7,15 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Disclosure } from "./audit_personal_pb.ts";
+import { file_missioncontrol_v1_audit_personal } from "./audit_personal_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file missioncontrol/v1/audit_proof.proto.
  */
 export const file_missioncontrol_v1_audit_proof: GenFile = /*@__PURE__*/
-  fileDesc("CiNtaXNzaW9uY29udHJvbC92MS9hdWRpdF9wcm9vZi5wcm90bxIRbWlzc2lvbmNvbnRyb2wudjEiNQoWR2V0QXVkaXRSZWNlaXB0UmVxdWVzdBIbCghlbnRyeV9pZBgBIAEoCUIJukgGcgQQARhAIksKF0dldEF1ZGl0UmVjZWlwdFJlc3BvbnNlEjAKB3JlY2VpcHQYASABKAsyHy5taXNzaW9uY29udHJvbC52MS5BdWRpdFJlY2VpcHQihwEKDEF1ZGl0UmVjZWlwdBIQCghlbnRyeV9pZBgBIAEoCRINCgVlbnRyeRgCIAEoDBISCgpsZWFmX2luZGV4GAMgASgDEhcKD2luY2x1c2lvbl9wcm9vZhgEIAMoDBISCgpjaGVja3BvaW50GAUgASgJEhUKDWtleV9yb3RhdGlvbnMYBiADKAkiOAoUR2V0Q2hlY2twb2ludFJlcXVlc3QSIAoPY29uc2lzdGVudF93aXRoGAEgASgDQge6SAQiAigAItoBChVHZXRDaGVja3BvaW50UmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIOCgZvcmlnaW4YAiABKAkSEQoJdHJlZV9zaXplGAMgASgDEhEKCXJvb3RfaGFzaBgEIAEoDBIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRY29uc2lzdGVuY3lfcHJvb2YYBiADKAwSFQoNa2V5X3JvdGF0aW9ucxgHIAMoCRIUCgx2ZXJpZmllcl9rZXkYCCABKAkiRwoZRXhwb3J0QXVkaXRFbnRyaWVzUmVxdWVzdBIWCgVhZnRlchgBIAEoA0IHukgEIgIoABISCgpieXRlc19vbmx5GAIgASgIIjsKC0V4cG9ydEJlZ2luEg4KBm9yaWdpbhgBIAEoCRINCgVhZnRlchgCIAEoAxINCgVyYW5nZRgDIAMoDCJiCglFeHBvcnRFbmQSEgoKY2hlY2twb2ludBgBIAEoCRIVCg1rZXlfcm90YXRpb25zGAIgAygJEhAKCHBydW5pbmdzGAMgAygJEhgKEGFja25vd2xlZGdlbWVudHMYBCADKAkiNAoWUm90YXRlTGVkZ2VyS2V5UmVxdWVzdBIaCgZyZWFzb24YASABKAlCCrpIB3IFEAEYgAgiXQoXUm90YXRlTGVkZ2VyS2V5UmVzcG9uc2USFAoMdmVyaWZpZXJfa2V5GAEgASgJEhQKDGtleV9yb3RhdGlvbhgCIAEoCRIWCg5hdWRpdF9lbnRyeV9pZBgDIAEoCWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiNtaXNzaW9uY29udHJvbC92MS9hdWRpdF9wcm9vZi5wcm90bxIRbWlzc2lvbmNvbnRyb2wudjEiNQoWR2V0QXVkaXRSZWNlaXB0UmVxdWVzdBIbCghlbnRyeV9pZBgBIAEoCUIJukgGcgQQARhAIksKF0dldEF1ZGl0UmVjZWlwdFJlc3BvbnNlEjAKB3JlY2VpcHQYASABKAsyHy5taXNzaW9uY29udHJvbC52MS5BdWRpdFJlY2VpcHQiuwEKDEF1ZGl0UmVjZWlwdBIQCghlbnRyeV9pZBgBIAEoCRINCgVlbnRyeRgCIAEoDBISCgpsZWFmX2luZGV4GAMgASgDEhcKD2luY2x1c2lvbl9wcm9vZhgEIAMoDBISCgpjaGVja3BvaW50GAUgASgJEhUKDWtleV9yb3RhdGlvbnMYBiADKAkSMgoLZGlzY2xvc3VyZXMYByADKAsyHS5taXNzaW9uY29udHJvbC52MS5EaXNjbG9zdXJlIjgKFEdldENoZWNrcG9pbnRSZXF1ZXN0EiAKD2NvbnNpc3RlbnRfd2l0aBgBIAEoA0IHukgEIgIoACLaAQoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEhIKCmNoZWNrcG9pbnQYASABKAkSDgoGb3JpZ2luGAIgASgJEhEKCXRyZWVfc2l6ZRgDIAEoAxIRCglyb290X2hhc2gYBCABKAwSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEWNvbnNpc3RlbmN5X3Byb29mGAYgAygMEhUKDWtleV9yb3RhdGlvbnMYByADKAkSFAoMdmVyaWZpZXJfa2V5GAggASgJImEKGUV4cG9ydEF1ZGl0RW50cmllc1JlcXVlc3QSFgoFYWZ0ZXIYASABKANCB7pIBCICKAASEgoKYnl0ZXNfb25seRgCIAEoCBIYChB3aXRob3V0X3BlcnNvbmFsGAMgASgIIjsKC0V4cG9ydEJlZ2luEg4KBm9yaWdpbhgBIAEoCRINCgVhZnRlchgCIAEoAxINCgVyYW5nZRgDIAMoDCJiCglFeHBvcnRFbmQSEgoKY2hlY2twb2ludBgBIAEoCRIVCg1rZXlfcm90YXRpb25zGAIgAygJEhAKCHBydW5pbmdzGAMgAygJEhgKEGFja25vd2xlZGdlbWVudHMYBCADKAkiNAoWUm90YXRlTGVkZ2VyS2V5UmVxdWVzdBIaCgZyZWFzb24YASABKAlCCrpIB3IFEAEYgAgiXQoXUm90YXRlTGVkZ2VyS2V5UmVzcG9uc2USFAoMdmVyaWZpZXJfa2V5GAEgASgJEhQKDGtleV9yb3RhdGlvbhgCIAEoCRIWCg5hdWRpdF9lbnRyeV9pZBgDIAEoCWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_personal]);
 
 /**
  * Asks for the proof that one entry is in the ledger.
@@ -59,7 +61,7 @@ export const GetAuditReceiptResponseSchema: GenMessage<GetAuditReceiptResponse> 
 
 /**
  * AuditReceipt proves, with the log's public key alone, that an entry is in the ledger: the hash of its bytes is the leaf at
- * leaf_index of the tree whose root the checkpoint signs. Kept as JSON it is a file that `mctl audit verify-receipt` verifies.
+ * leaf_index of the tree whose root the checkpoint signs. Kept as JSON it is a file that `mctl audit verify --receipt` verifies.
  *
  * @generated from message missioncontrol.v1.AuditReceipt
  */
@@ -105,6 +107,13 @@ export type AuditReceipt = Message<"missioncontrol.v1.AuditReceipt"> & {
    * @generated from field: repeated string key_rotations = 6;
    */
   keyRotations: string[];
+
+  /**
+   * What is left of the entry's personal values, in the order of its commitments.
+   *
+   * @generated from field: repeated missioncontrol.v1.Disclosure disclosures = 7;
+   */
+  disclosures: Disclosure[];
 };
 
 /**
@@ -224,6 +233,13 @@ export type ExportAuditEntriesRequest = Message<"missioncontrol.v1.ExportAuditEn
    * @generated from field: bool bytes_only = 2;
    */
   bytesOnly: boolean;
+
+  /**
+   * Without the personal values (who, why): only what commits to them.
+   *
+   * @generated from field: bool without_personal = 3;
+   */
+  withoutPersonal: boolean;
 };
 
 /**

@@ -17,6 +17,10 @@ import { writeJson } from "../view/json.ts";
 import { type Column, renderTable } from "../view/table.ts";
 import { dateTime } from "../view/time.ts";
 import { auditErase } from "./audit/erase.ts";
+import { auditExport } from "./audit/export.ts";
+import { auditReceipt } from "./audit/receipt.ts";
+import { auditRotateKey } from "./audit/rotate-key.ts";
+import { auditVerify } from "./audit/verify.ts";
 
 interface AuditListFlags extends Flags {
   readonly subject?: string;
@@ -107,6 +111,10 @@ export function auditCommand(program: Command, host: Host): void {
         return undefined;
       });
     });
+  auditVerify(audit, host);
+  auditReceipt(audit, host);
+  auditExport(audit, host);
+  auditRotateKey(audit, host);
   auditErase(audit, host);
 }
 

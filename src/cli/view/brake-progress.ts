@@ -2,8 +2,9 @@ import { type Brake, Brake_State as State } from "../../../gen/missioncontrol/v1
 import { formatDuration } from "../duration.ts";
 import type { ProgressView } from "../progress.ts";
 import type { Style, Terminal } from "../terminal.ts";
+import { renderBar } from "./bar.ts";
 import { stateName } from "./brake.ts";
-import { cut, displayWidth, printable } from "./text.ts";
+import { cut, printable } from "./text.ts";
 
 /** What is known of a brake at a moment. */
 export interface BrakeMoment {
@@ -85,21 +86,10 @@ export function brakeProgress(terminal: Terminal): ProgressView<BrakeMoment> {
       if (brake.state === State.AWAITING_APPROVAL) return cut(awaiting(brake), columns, ellipsis);
       const now = elapsedMs === undefined ? undefined : elapsedMs + (performance.now() - at);
       const { verb, done, of, style, rest } = extent(moment, now);
-      // The least important goes first where there is no room.
-      const texts = [`${done}/${of} ${verb}`, ...rest];
-      while (texts.length > 1 && displayWidth(texts.join("  ")) + minBar > columns) texts.pop();
-      const text = texts.join("  ");
-      const width = Math.min(maxBar, columns - displayWidth(text) - 2);
-      if (width < 4) return cut(text, columns, ellipsis);
-      const full = of === 0 ? width : Math.floor((width * Math.min(done, of)) / of);
-      const [block, space] = terminal.unicode ? ["█", "░"] : ["#", "."];
-      return `${terminal.paint(block.repeat(full), style)}${terminal.paint(space.repeat(width - full), "gray")}  ${text}`;
+      return renderBar(terminal, { done, of, style, texts: [`${done}/${of} ${verb}`, ...rest] }, columns);
     },
   };
 }
-
-const minBar = 14;
-const maxBar = 40;
 
 function awaiting({ approval }: Brake): string {
   return printable(`AWAITING_APPROVAL  holds nothing yet; ${approval?.matched ?? 0} matched when it was asked for`);

@@ -1,0 +1,167 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { fromJsonString } from "@bufbuild/protobuf";
+import type { Command } from "commander";
+import { type AuditReceipt, AuditReceiptSchema } from "../../../../gen/missioncontrol/v1/audit_proof_pb.ts";
+import type { Checkpoint } from "../../../proof/checkpoint.ts";
+import { ExportVerifier } from "../../../proof/export.ts";
+import { LogKeys } from "../../../proof/log-keys.ts";
+import { verifyConsistency } from "../../../proof/merkle.ts";
+import { ProofError } from "../../../proof/proof-error.ts";
+import { linesOf } from "../../audit/lines.ts";
+import { exportOf } from "../../audit/stream.ts";
+import { publishedCheckpoint, readCheckpoint, requiredTrust, type Trust } from "../../audit/trust.ts";
+import { usageFailure } from "../../failure.ts";
+import { examples, list, nonEmpty, sequence } from "../../options.ts";
+import { startProgress } from "../../progress.ts";
+import { type Flags, type Host, terminalOf, withSession } from "../../session.ts";
+import { outputOf } from "../../settings.ts";
+import { count, entriesProgress } from "../../view/entries-progress.ts";
+import { receiptJson, renderReceipt } from "../../view/entry-receipt.ts";
+import { renderVerified, verifiedJson } from "../../view/verified.ts";
+
+interface VerifyFlags extends Flags {
+  readonly offline?: string;
+  readonly receipt?: string;
+  readonly key?: string;
+  readonly checkpoint?: string[];
+  readonly remember?: string;
+  readonly after: number;
+  readonly quick?: boolean;
+}
+
+export function auditVerify(audit: Command, host: Host): void {
+  audit
+    .command("verify")
+    .description("Prove that the ledger is whole: every entry there, none edited, nothing rolled back.")
+    .option("--offline <file>", "an export (JSONL or CSV) instead of the server: nothing is asked of anybody")
+    .option("--receipt <file>", "one entry's receipt, as mctl audit receipt wrote it, offline as well")
+    .option("--key <key>", "the log's public key, or a file with it (default: the one in the data directory)", nonEmpty)
+    .option(
+      "--checkpoint <files>",
+      "checkpoints that were seen before: the ledger has to go on from each (default: what is published in the data directory)",
+      list(nonEmpty),
+    )
+    .option(
+      "--remember <file>",
+      "like --checkpoint where the file is there; the checkpoint that was verified replaces it",
+    )
+    .option("--after <sequence>", "the export was asked to begin behind this entry", sequence, 0)
+    .option("--quick", "only that the ledger grew since the newest of the checkpoints: a few hashes, no entries")
+    .addHelpText(
+      "after",
+      examples(
+        "mctl audit verify",
+        "mctl audit verify --key verifier.key --remember last-seen",
+        "mctl audit verify --offline ledger.jsonl --key verifier.key",
+        "mctl audit verify --receipt receipt.json -o json",
+      ),
+    )
+    .action(async (_: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<VerifyFlags>();
+      const trust = requiredTrust(flags.key, host, flags);
+      const { offline, receipt } = flags;
+      if (offline !== undefined && receipt !== undefined) throw usageFailure("--offline and --receipt: one at a time");
+      if (receipt !== undefined) verifyReceiptFile(resolve(host.cwd, receipt), trust, host, flags);
+      else if (offline !== undefined) await verifyFile(resolve(host.cwd, offline), trust, host, flags);
+      else if (flags.quick) await verifyGrowth(trust, host, flags);
+      else await verifyServer(trust, host, flags);
+    });
+}
+
+async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
+  const seen = seenBefore(trust, host, flags);
+  await withSession(host, flags, async (session) => {
+    const { auditLog, terminal, call, settings } = session;
+    const { treeSize } = await auditLog.getCheckpoint({}, call());
+    const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after });
+    const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
+    let note = "";
+    try {
+      for await (const message of exportOf(session, { after: flags.after, bytesOnly: true })) {
+        verifier.take(message);
+        if (message.line.case === "end") note = message.line.value.checkpoint;
+        progress.show({ done: verifier.sequence, of: Number(treeSize) });
+      }
+    } finally {
+      progress.end();
+    }
+    const verified = verifier.finish();
+    remember(note, host, flags);
+    if (settings.output === "json") terminal.write(verifiedJson(verified, trust.key));
+    else terminal.write(renderVerified(verified, trust.key, terminal));
+    return undefined;
+  });
+}
+
+async function verifyFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
+  const terminal = terminalOf(host, flags);
+  const seen = (flags.checkpoint ?? []).map((file) => readCheckpoint(resolve(host.cwd, file)));
+  const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after });
+  const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
+  try {
+    for await (const { text, isWhole } of linesOf(path)) {
+      if (!isWhole) throw new ProofError(`the export was cut off behind entry ${verifier.sequence}`);
+      verifier.line(text);
+      progress.show({ done: verifier.sequence, of: undefined });
+    }
+  } catch (error) {
+    throw unreadable(error, path);
+  } finally {
+    progress.end();
+  }
+  const verified = verifier.finish();
+  if (outputOf(flags, host) === "json") terminal.write(verifiedJson(verified, trust.key));
+  else terminal.write(renderVerified(verified, trust.key, terminal));
+}
+
+/** By a consistency proof: the newest checkpoint seen before, and the server's own of now. */
+async function verifyGrowth(trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
+  const [seen] = seenBefore(trust, host, flags).toSorted((a, b) => b.size - a.size);
+  if (seen === undefined) throw usageFailure("--quick compares with a checkpoint: name one with --checkpoint");
+  await withSession(host, flags, async ({ auditLog, terminal, call, settings }) => {
+    const answer = await auditLog.getCheckpoint({ consistentWith: BigInt(seen.size) }, call());
+    const checkpoint = new LogKeys(trust.key, answer.keyRotations).open(answer.checkpoint);
+    if (seen.origin !== checkpoint.origin) throw new ProofError(`the checkpoint is of another log, "${seen.origin}"`);
+    verifyConsistency(seen, checkpoint, answer.consistencyProof);
+    remember(answer.checkpoint, host, flags);
+    const { origin, size } = checkpoint;
+    const json = { verified: true, origin, treeSize: size, consistentWith: seen.size };
+    if (settings.output === "json") terminal.write(`${JSON.stringify(json)}\n`);
+    else {
+      const grown = `${origin} grew from ${count(seen.size)} entries to ${count(size)}, and lost or changed none`;
+      terminal.write(`${terminal.paint("VERIFIED", ["bold", "green"])}  ${grown}\n`);
+    }
+    return undefined;
+  });
+}
+
+function verifyReceiptFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): void {
+  const terminal = terminalOf(host, flags);
+  let receipt: AuditReceipt;
+  try {
+    receipt = fromJsonString(AuditReceiptSchema, readFileSync(path, "utf8"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw unreadable(error, path);
+    throw new ProofError(`${path} is not a receipt: ${(error as Error).message}`);
+  }
+  if (outputOf(flags, host) === "json") terminal.write(receiptJson(receipt, trust.key));
+  else terminal.write(renderReceipt(receipt, trust.key, terminal));
+}
+
+function seenBefore(trust: Trust, host: Host, { checkpoint, remember: file }: VerifyFlags): Checkpoint[] {
+  const named = (checkpoint ?? []).map((path) => readCheckpoint(resolve(host.cwd, path)));
+  const published = checkpoint === undefined ? publishedCheckpoint(trust) : undefined;
+  const path = file === undefined ? undefined : resolve(host.cwd, file);
+  const remembered = path !== undefined && existsSync(path) ? [readCheckpoint(path)] : [];
+  return [...named, ...(published === undefined ? [] : [published]), ...remembered];
+}
+
+function remember(note: string, host: Host, { remember: file }: VerifyFlags): void {
+  if (file !== undefined) writeFileSync(resolve(host.cwd, file), note);
+}
+
+function unreadable(error: unknown, path: string): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === undefined || error instanceof ProofError ? error : usageFailure(`cannot read ${path}: ${message}`);
+}
