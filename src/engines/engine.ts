@@ -100,7 +100,8 @@ export interface Engine {
    *   was not in flight runs exactly once.
    * - `hold.2` It MUST be safe to repeat, at any moment, and one release undoes any number of them.
    * - `hold.3` The answer MUST have every id: `accepted` only what is open, `notYet` what cannot be held (it has not begun, it has
-   *   ended: the next look tells), `unknown` what the engine does not know.
+   *   ended: the next look tells), `unknown` what the engine does not know, `refused` what the engine answers with an error
+   *   of its own: one that it cannot hold does not keep it from holding the others.
    * - `hold.4` What it accepted MUST come to a stand at the next place where the engine halts (`haltsAt`), unless the engine
    *   restarts. It says nothing about when: only the statuses do.
    */

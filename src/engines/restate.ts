@@ -8,6 +8,7 @@ import type {
   HoldAnswer,
   ListQuery,
   Observation,
+  ObservedStep,
   OpenQuery,
   ReleaseAnswer,
   WorkflowQuery,
@@ -82,7 +83,7 @@ export class RestateEngine implements Engine {
   }
 
   async list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
-    const where = listWhere(query, await this.#metadata(signal));
+    const where = listWhere(query, await this.#metadata("read", signal));
     if (where === undefined) return [];
     return this.#workflows(
       await this.#api.query<InvocationRow>(
@@ -97,7 +98,7 @@ export class RestateEngine implements Engine {
   async open(query: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
     // Whoever asks what is open is about to tell what a brake would do to it: from here on `capabilities` knows.
     await this.#cutsOff(signal);
-    const metadata = await this.#metadata(signal);
+    const metadata = await this.#metadata("brake", signal);
     const where = openWhere(query, metadata);
     if (where === undefined) return [];
     const rows = await this.#api.query<InvocationRow>(
@@ -126,7 +127,7 @@ export class RestateEngine implements Engine {
   }
 
   async handlersWith(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]> {
-    const metadata = await this.#metadata(signal);
+    const metadata = await this.#metadata("brake", signal);
     return [...metadata].flatMap(([service, { labels: own, handlers }]) =>
       [...handlers]
         .filter(([, more]) => {
@@ -139,7 +140,7 @@ export class RestateEngine implements Engine {
 
   async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
     const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
-    const where = countWhere(query, await this.#metadata(signal));
+    const where = countWhere(query, await this.#metadata("read", signal));
     if (where === undefined) return counts;
     const rows = await this.#api.query<
       Pick<InvocationRow, "status" | "completion_result" | "completion_failure"> & { n: number }
@@ -188,19 +189,21 @@ export class RestateEngine implements Engine {
       const attempts = await this.#attempts(chunk, lane, signal);
       const paused = invocations.filter((row) => row.status === "paused").map((row) => row.id);
       const pauses = paused.length > 0 ? await this.#pauses(paused, lane, signal) : new Map<string, LatestPause>();
+      const failed = await this.#failedSteps(pauses, lane, signal);
       const cutsOff = await this.#cutsOff(signal);
       const moves = cutsOff ? await this.#lastMoves(paused, lane, signal) : undefined;
-      const metadata = await this.#metadata(signal);
+      const metadata = await this.#metadata(lane, signal);
       for (const row of invocations) {
         const { status, phase } = toWorkflow(row, attempts.get(row.id), metadata);
         const pause = status === "paused" ? pauses.get(row.id) : undefined;
         const steps = stepsOf(journals.get(row.id) ?? []);
         // Steps that a gate holds are in the journal, but unless an attempt at one has failed they never started.
-        const started = pause?.byGate ? steps.filter((step) => step.endTime || pause.failed.has(step.index)) : steps;
+        const hasFailed = ({ index }: ObservedStep) => failed.get(row.id)?.has(index) === true;
+        const started = pause?.byGate ? steps.filter((step) => step.endTime || hasFailed(step)) : steps;
         // Where steps are seen through, one that has not ended is between two attempts; else only what the engine noted tells.
         const told = started.map((step) => ({
           ...step,
-          failing: pause !== undefined && step.endTime === undefined && (!cutsOff || pause.failed.has(step.index)),
+          failing: pause !== undefined && step.endTime === undefined && (!cutsOff || hasFailed(step)),
         }));
         const moved = moves?.get(row.id)?.getTime();
         const hidesStep = moved !== undefined && pause?.byGate === false && pause.time.getTime() - moved < unheardMs;
@@ -280,21 +283,21 @@ export class RestateEngine implements Engine {
     const known = ids.filter(isInvocationId);
     if (!(await this.#cutsOff(signal))) await this.#controlAll("resume", await this.#suspended(known, signal), signal);
     const answers = await this.#controlAll("pause", known, signal);
-    return mapValues(answers, ({ failure, time }): HoldAnswer => {
+    return everyOne(ids, answers, ({ failure, time }): HoldAnswer => {
       if (failure === undefined) return { kind: "accepted", time };
-      if (/not found/.test(failure)) return { kind: "unknown" };
+      if (/^404|not found/.test(failure)) return { kind: "unknown" };
       // "is not running" is said of what has not begun and of what has ended: which of them is told by the next look.
-      if (/not running|409/.test(failure)) return { kind: "notYet" };
+      if (/^409|not running/.test(failure)) return { kind: "notYet" };
       return { kind: "refused", message: failure };
     });
   }
 
   async release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>> {
     const answers = await this.#controlAll("resume", ids.filter(isInvocationId), signal);
-    return mapValues(answers, ({ failure }): ReleaseAnswer => {
+    return everyOne(ids, answers, ({ failure }): ReleaseAnswer => {
       if (failure === undefined) return { kind: "released" };
-      if (/not found/.test(failure)) return { kind: "unknown" };
-      if (/completed|409/.test(failure)) return { kind: "ended" };
+      if (/^404|not found/.test(failure)) return { kind: "unknown" };
+      if (/^409|completed/.test(failure)) return { kind: "ended" };
       return { kind: "refused", message: failure };
     });
   }
@@ -306,7 +309,7 @@ export class RestateEngine implements Engine {
   async #workflows(rows: readonly InvocationRow[], signal?: AbortSignal): Promise<EngineWorkflow[]> {
     const open = rows.filter((row) => row.status !== "completed").map((row) => row.id);
     const attempts = await this.#attemptsOf(open, signal);
-    const metadata = await this.#metadata(signal);
+    const metadata = await this.#metadata("read", signal);
     return rows.map((row) => toWorkflow(row, attempts.get(row.id), metadata));
   }
 
@@ -359,6 +362,29 @@ export class RestateEngine implements Engine {
       signal,
     );
     return latestPauses(rows);
+  }
+
+  /** The journal's indexes of the commands that have failed in an attempt. */
+  async #failedSteps(
+    pauses: ReadonlyMap<string, LatestPause>,
+    lane: Lane,
+    signal?: AbortSignal,
+  ): Promise<Map<string, Set<number>>> {
+    const ids = [...pauses].filter(([, { failedCommands }]) => failedCommands.size > 0).map(([id]) => id);
+    if (ids.length === 0) return new Map();
+    const rows = await this.#api.query<{ id: string; index: number }>(
+      `SELECT id, "index" FROM sys_journal WHERE id IN ${inList(ids)} AND starts_with(entry_type, 'Command: ') ORDER BY id, "index"`,
+      lane,
+      signal,
+    );
+    const commands = Map.groupBy(rows, ({ id }) => id);
+    return new Map(
+      ids.map((id) => {
+        const numbers = pauses.get(id)?.failedCommands ?? new Set();
+        const failed = (commands.get(id) ?? []).filter((_row, number) => numbers.has(number));
+        return [id, new Set(failed.map(({ index }) => index))];
+      }),
+    );
   }
 
   /** Those that Restate would wake up instead of pausing. */
@@ -415,8 +441,18 @@ interface ControlAnswer {
   readonly time: number;
 }
 
-function mapValues<Key, From, To>(map: ReadonlyMap<Key, From>, change: (value: From) => To): Map<Key, To> {
-  return new Map([...map].map(([key, value]) => [key, change(value)]));
+/** Each of the ids with what it came to: what is no id of Restate's was not asked for, and is unknown. */
+function everyOne<Answer>(
+  ids: readonly string[],
+  answers: ReadonlyMap<string, ControlAnswer>,
+  judge: (answer: ControlAnswer) => Answer,
+): Map<string, Answer | { readonly kind: "unknown" }> {
+  return new Map(
+    ids.map((id) => {
+      const answer = answers.get(id);
+      return [id, answer === undefined ? { kind: "unknown" } : judge(answer)] as const;
+    }),
+  );
 }
 
 function* chunks(ids: readonly string[], size = chunkSize): Generator<readonly string[]> {

@@ -42,7 +42,9 @@ export class AdminApi {
     try {
       const { status, body } = await this.#send("POST", "/query", JSON.stringify({ query: sql }), signal);
       if (status !== 200) throw this.#refused(status, body, "/query");
-      return (JSON.parse(body) as { rows: Row[] }).rows;
+      const { rows } = this.#read<{ rows?: Row[] }>(body, "/query");
+      if (!Array.isArray(rows)) throw this.foreign("/query");
+      return rows;
     } finally {
       slots.give();
     }
@@ -52,7 +54,7 @@ export class AdminApi {
   async get<Body>(path: string, signal?: AbortSignal): Promise<Body> {
     const { status, body } = await this.#send("GET", path, undefined, signal);
     if (status !== 200) throw this.#refused(status, body, path);
-    return JSON.parse(body) as Body;
+    return this.#read<Body>(body, path);
   }
 
   /** Pauses or resumes one invocation; the HTTP status and the engine's message are the caller's to judge. */
@@ -61,7 +63,10 @@ export class AdminApi {
     id: string,
     signal?: AbortSignal,
   ): Promise<{ status: number; message: string }> {
-    const { status, body } = await this.#send("PATCH", `/invocations/${id}/${action}`, undefined, signal);
+    const path = `/invocations/${id}/${action}`;
+    const { status, body } = await this.#send("PATCH", path, undefined, signal);
+    // A yes has no body. With one that is not even JSON it is somebody else's.
+    if (status < 300 && body !== "") this.#read(body, path);
     return { status, message: body.slice(0, 500) };
   }
 
@@ -78,13 +83,33 @@ export class AdminApi {
     const { status, body } = await this.#send("POST", path, JSON.stringify({ invocation_ids: ids }), signal);
     if (status === 404 || status === 405 || status === 422 || status === 400) return undefined;
     if (status !== 200) throw this.#refused(status, body, path);
-    const { failed = [] } = JSON.parse(body) as { failed?: { invocation_id: string; error: string }[] };
+    const { failed } = this.#read<{ failed?: { invocation_id: string; error: string }[] }>(body, path);
+    if (!Array.isArray(failed)) throw this.foreign(path);
     return new Map(failed.map(({ invocation_id, error }) => [invocation_id, error]));
   }
 
   /** Closes idle connections. */
   close(): void {
     this.#agent.destroy();
+  }
+
+  #read<Body>(body: string, path: string): Body {
+    try {
+      const parsed: unknown = JSON.parse(body);
+      if (typeof parsed === "object" && parsed !== null) return parsed as Body;
+    } catch {
+      // Said below.
+    }
+    throw this.foreign(path);
+  }
+
+  /** What is said where something else answered. */
+  foreign(path: string): MissionControlError {
+    return new MissionControlError(
+      "ENGINE_UNAVAILABLE",
+      `what answered to ${path} for engine "${this.#engine}" is not Restate's admin API: look at its configured address`,
+      { metadata: { engine: this.#engine } },
+    );
   }
 
   #refused(status: number, body: string, path: string): MissionControlError {

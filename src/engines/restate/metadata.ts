@@ -1,4 +1,4 @@
-import type { AdminApi } from "./admin-api.ts";
+import type { AdminApi, Lane } from "./admin-api.ts";
 import type { ServiceMetadata } from "./rows.ts";
 
 /** Services change only when somebody deploys. */
@@ -12,15 +12,19 @@ interface ServicesBody {
   }[];
 }
 
-/** Keeps the services' metadata for a few seconds; one fetch at a time whatever the number of readers. */
-export function cachedMetadata(api: AdminApi): (signal?: AbortSignal) => Promise<ServiceMetadata> {
+/**
+ * Keeps the services' metadata for a few seconds; one fetch at a time for each lane, whatever the number of readers: what the
+ * brake asks does not wait for an answer that somebody else is left without.
+ */
+export function cachedMetadata(api: AdminApi): (lane: Lane, signal?: AbortSignal) => Promise<ServiceMetadata> {
   let value: ServiceMetadata = new Map();
   let expires = 0;
-  let fetching: Promise<ServiceMetadata> | undefined;
+  const fetching: Partial<Record<Lane, Promise<ServiceMetadata>>> = {};
   const fetch = async () => {
-    const body = await api.get<ServicesBody>("/services");
+    const { services } = await api.get<Partial<ServicesBody>>("/services");
+    if (services === undefined) throw api.foreign("/services");
     value = new Map(
-      body.services.map((service) => [
+      services.map((service) => [
         service.name,
         {
           labels: service.metadata ?? {},
@@ -31,12 +35,19 @@ export function cachedMetadata(api: AdminApi): (signal?: AbortSignal) => Promise
     expires = Date.now() + maxAgeMs;
     return value;
   };
-  return async (signal) => {
-    if (Date.now() < expires) return value;
-    fetching ??= fetch().finally(() => {
-      fetching = undefined;
-    });
+  return async (lane, signal) => {
     signal?.throwIfAborted();
-    return fetching;
+    if (Date.now() < expires) return value;
+    fetching[lane] ??= fetch().finally(() => {
+      delete fetching[lane];
+    });
+    const aborted = Promise.withResolvers<never>();
+    const abort = () => aborted.reject(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await Promise.race([fetching[lane], aborted.promise]);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
   };
 }

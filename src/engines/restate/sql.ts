@@ -29,9 +29,9 @@ function fits(base62: string, largest: string): boolean {
   return true;
 }
 
-/** A text as an SQL literal. */
+/** A text as an SQL literal. What is no text in UTF-8, the engine takes in no query. */
 export function quote(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
+  return `'${text.toWellFormed().replaceAll("'", "''")}'`;
 }
 
 /** `('a', 'b')`; the list must not be empty. */
