@@ -81,6 +81,7 @@ export async function startDevMode(
       roles: file.roles,
       corsOrigins: file.cors?.origins,
       tenantLabel: file.tenant_label,
+      ledgerFallbackFile: file.ledger?.fallback_file,
       ...file.brakes,
       components,
       version: packageVersion(),

@@ -61,6 +61,7 @@ export async function startServeMode(
       tls: file.tls,
       corsOrigins: file.cors?.origins,
       plaintextBecause: file.plaintext_because,
+      ledgerFallbackFile: file.ledger?.fallback_file,
       ...file.brakes,
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;

@@ -35,6 +35,7 @@ import { authenticator } from "./interceptors/authenticate.ts";
 import { reachOf } from "./interceptors/authorize.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
+import { Fallback, type FallbackState } from "./ledger/fallback.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { guarded, LedgerProofs } from "./ledger/proofs.ts";
 import type { Publisher } from "./ledger/publisher.ts";
@@ -81,6 +82,8 @@ export interface ServerOptions {
   readonly checkpointsDirectory?: string;
   /** Further places to publish checkpoints to. */
   readonly checkpointPublishers?: readonly Publisher[];
+  /** Where the ledger is kept while its database cannot be written; undefined: then nothing is done. */
+  readonly ledgerFallbackFile?: string | undefined;
   /** Why the server is to go on with a ledger that is not what was published; by default it does not. */
   readonly acknowledgeLedgerRollback?: string | undefined;
   /** The folder with *.cedar and the schema; without one, only the remotes decide. */
@@ -148,11 +151,17 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     acknowledge: options.acknowledgeLedgerRollback,
     log,
   });
-  const store = guarded(database, proofs);
+  const { ledgerFallbackFile: path } = options;
+  const fallback =
+    path === undefined ? undefined : await Fallback.open({ store: guarded(database, proofs), path, log });
+  const store = guarded(fallback?.store ?? database, proofs);
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
-  if (proofs.fault === undefined) await recordStart(options, store, ledger, proofs, policy.embedded?.set.hash);
+  if (proofs.fault === undefined) {
+    await fallback?.merge();
+    await recordStart(options, store, ledger, proofs, policy.embedded?.set.hash);
+  }
   const reload = policy.embedded && new PolicyReload(policy.embedded, ledger, log);
   const { issuers, revocationFile: file } = options;
   const revocations = await Revocations.open({ store, ledger, issuers, file, log });
@@ -189,6 +198,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       check: () => {
         const fault = proofs.fault ?? ledger.fault;
         if (fault) return { status: "unhealthy", message: fault.message };
+        const kept = fallback?.state;
+        if (kept) return { status: "unhealthy", message: fallbackMessage(kept) };
         if (proofs.checkpointFault) return { status: "degraded", message: proofs.checkpointFault };
         return { status: "healthy", message: "writable" };
       },
@@ -216,7 +227,16 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ReflectionV1,
     ReflectionV1Alpha,
   ];
-  const metrics = new Metrics({ services, engines: engineNames, brakes, reconcilers, gates, ledger, drills });
+  const metrics = new Metrics({
+    services,
+    engines: engineNames,
+    brakes,
+    reconcilers,
+    gates,
+    ledger,
+    fallback,
+    drills,
+  });
   const chain = createChain({
     services,
     log,
@@ -281,6 +301,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const stopTelling = tellEmergencies(brakes, log);
   proofs.start();
+  fallback?.start();
   for (const reconciler of reconcilers) reconciler.start();
   lifecycle.start();
   gateRules.start((engine) => {
@@ -300,6 +321,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     policy.close();
     await refusals.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
+    await fallback?.close();
     await proofs.stop();
     await store.close();
   };
@@ -333,6 +355,13 @@ async function recordStart(
     (policySetHash === undefined ? "; no embedded policies" : `; policy set ${policySetHash}`) +
     (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`);
   await ledger.append({ ...system, action: "server.started", message });
+}
+
+function fallbackMessage({ since, because, entries }: FallbackState): string {
+  return (
+    `since ${since.toISOString()} the database cannot be written (${because}): ${entries} entries are in the fallback file ` +
+    "only, and are merged once it can"
+  );
 }
 
 function engineComponent(engine: Engine): Component {

@@ -5,6 +5,7 @@ import { brakes } from "./sections/brakes.ts";
 import { cors } from "./sections/cors.ts";
 import { engines } from "./sections/engines.ts";
 import { identity } from "./sections/identity.ts";
+import { ledger } from "./sections/ledger.ts";
 import { listen } from "./sections/listen.ts";
 import { logLevel } from "./sections/log-level.ts";
 import { policy } from "./sections/policy.ts";
@@ -30,6 +31,7 @@ export function documentSchema(baseDir: string) {
     brakes: brakes.optional(),
     cors: cors.optional(),
     identity: identity(baseDir).optional(),
+    ledger: ledger(baseDir).optional(),
     roles: roles.optional(),
     /** The label that names a workflow's tenant. */
     tenant_label: text().optional(),

@@ -93,7 +93,9 @@ export async function createPort(options: PortOptions): Promise<Port> {
     if (error.code === Code.Internal && !(failure instanceof ConnectError)) {
       log.error({ err: failure, callId: exchange.call.id }, "a call failed outside of the chain");
     }
-    if (!exchange.call.audited) {
+    if (exchange.call.unrecordable !== undefined) {
+      error = toConnectError(exchange.call.unrecordable, exchange.signal);
+    } else if (!exchange.call.audited) {
       try {
         await options.onRefused(exchange.call, error);
       } catch (cause) {

@@ -21,7 +21,12 @@ export function auditIntentLink(ledger: Ledger): Interceptor {
     }
     // A caller who is gone by now gets nothing done.
     req.signal.throwIfAborted();
-    call.entryId = (await ledger.append(entry)).entryId;
+    try {
+      call.entryId = (await ledger.append(entry)).entryId;
+    } catch (error) {
+      call.unrecordable = error;
+      throw error;
+    }
     call.audited = true;
     return next(req);
   };

@@ -35,8 +35,14 @@ export function auditOutcomeLink(ledger: Ledger, refusals: Refusals, log: Logger
       }
     };
     const denied = async (error: unknown): Promise<void> => {
+      if (call.unrecordable !== undefined) throw call.unrecordable;
       const failure = toConnectError(error, req.signal);
-      await refusals.record({ ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.DENIED });
+      try {
+        await refusals.record({ ...entry(), ...ending(call, failure), phase: AuditEntry_Phase.DENIED });
+      } catch (fault) {
+        call.unrecordable = fault;
+        throw fault;
+      }
       call.audited = true;
     };
 

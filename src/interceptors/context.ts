@@ -42,6 +42,8 @@ export interface Call {
   entryId?: string;
   /** True once the ledger knows of the call: an entry of any phase is durable. */
   audited: boolean;
+  /** Why the ledger could not be told of the call: that is its answer, and nobody tries once more and keeps the caller waiting. */
+  unrecordable?: unknown;
   /** What the service observed at the end: goes into the OUTCOME entry. */
   observedStatus?: Workflow_Status;
   /** The brake that the call was about. */

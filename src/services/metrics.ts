@@ -8,6 +8,7 @@ import { holds } from "../brakes/halt.ts";
 import type { Reconciler } from "../brakes/reconciler.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
+import type { Fallback } from "../ledger/fallback.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Reach } from "../policy/reach.ts";
 import type { BrakeState, Hold } from "../store/brake.ts";
@@ -22,6 +23,8 @@ export interface MetricsDeps {
   readonly reconcilers: readonly Reconciler[];
   readonly gates: Gates;
   readonly ledger: Ledger;
+  /** Undefined where none is configured. */
+  readonly fallback: Fallback | undefined;
   readonly drills: Drills;
 }
 
@@ -91,7 +94,7 @@ export class Metrics {
     this.#off();
   }
 
-  #gauges({ engines, brakes, reconcilers, gates, ledger, drills }: MetricsDeps): void {
+  #gauges({ engines, brakes, reconcilers, gates, ledger, fallback, drills }: MetricsDeps): void {
     const registers = [this.#registry];
     const gauge = <Label extends string>(
       name: string,
@@ -134,8 +137,11 @@ export class Metrics {
       }
       for (const [state, count] of Object.entries(counts)) set(count, { state });
     });
-    gauge("ledger_writable", "1 while the ledger can be written, else 0: then nothing is done.", [], (set) =>
-      set(ledger.fault ? 0 : 1),
+    gauge("ledger_writable", "1 while the ledger's database can be written, else 0.", [], (set) =>
+      set(ledger.fault || fallback?.state ? 0 : 1),
+    );
+    gauge("ledger_fallback_entries", "Entries in the fallback file that the database does not have yet.", [], (set) =>
+      set(fallback?.state?.entries ?? 0),
     );
     gauge("gates_attached", "Gates that are attached.", ["engine"], (set) => {
       for (const engine of engines) set(gates.attached(engine).length, { engine });

@@ -1,0 +1,197 @@
+import { existsSync } from "node:fs";
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Fallback } from "../../src/ledger/fallback.ts";
+import { openSqlite } from "../../src/store/sqlite.ts";
+import type { Store } from "../../src/store/store.ts";
+import { brake, entry, hold } from "../store/entry.ts";
+import { type FailingStore, failingStore } from "./failing-store.ts";
+
+let dir: string;
+let path: string;
+let database: Store;
+let failing: FailingStore;
+let fallback: Fallback;
+let lines: string[];
+const log = pino({ level: "info" }, { write: (line: string) => lines.push(line) });
+const open = () => Fallback.open({ store: failing.store, path, log });
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "mc-fallback-"));
+  path = join(dir, "elsewhere", "ledger.jsonl");
+  lines = [];
+  database = openSqlite(join(dir, "ledger.db"));
+  failing = failingStore(database);
+  fallback = await open();
+});
+afterEach(async () => {
+  await fallback.close();
+  await database.close();
+  await rm(dir, { recursive: true });
+});
+
+/** What the database has, the oldest first. */
+const told = async () =>
+  (await database.listEntries({ limit: 1000 })).entries
+    .reverse()
+    .map(({ action, reason, fromFallback }) => `${reason || action}${fromFallback ? " (kept)" : ""}`);
+const commit = (reason: string, more = {}) =>
+  fallback.store.commit({ entries: [entry({ phase: Phase.INTENT, reason })], ...more });
+
+it.each([
+  ["a full disk", 13],
+  ["a failing disk", 10],
+])(
+  "on %s an entry is kept in the file, with its owner's eyes only, and merged in order, once, with a word about it",
+  async (_, code) => {
+    await commit("before");
+    expect(fallback.state).toBeUndefined();
+    failing.fails = code;
+    const [kept] = await commit("first");
+    expect(kept).toMatchObject({ reason: "first", fromFallback: true });
+    await Promise.all(["second", "third", "fourth"].map((reason) => commit(reason)));
+    expect(await told()).toEqual(["before"]);
+    expect(fallback.state).toMatchObject({ entries: 5, because: expect.stringMatching(/full|I\/O/) });
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain("ALARM");
+    await expect(fallback.merge()).rejects.toThrow();
+    expect(fallback.state?.entries).toBe(5);
+
+    failing.fails = undefined;
+    await fallback.merge();
+    expect(fallback.state).toBeUndefined();
+    expect(existsSync(path)).toBe(false);
+    await commit("after");
+    expect(await told()).toEqual([
+      "before",
+      "ledger.fallback_began (kept)",
+      "first (kept)",
+      "second (kept)",
+      "third (kept)",
+      "fourth (kept)",
+      "ledger.fallback_merged",
+      "after",
+    ]);
+    const [{ time } = {}] = (await database.listEntries({ entryId: kept?.entryId, limit: 1 })).entries;
+    expect(time).toEqual(kept?.time);
+  },
+);
+
+it("what a crash leaves in the file is merged at the next start, each once, also after a crash in the midst of that", async () => {
+  failing.fails = 13;
+  for (let n = 0; n < 100; n++) await commit(`entry ${n}`);
+  // The process is gone; what it acknowledged is on the disk. The next one dies after 30 of them.
+  failing.fails = undefined;
+  failing.failAfter(30);
+  const second = await open();
+  expect(second.state?.entries).toBe(101);
+  await expect(second.merge()).rejects.toThrow("full");
+  failing.failAfter(Number.POSITIVE_INFINITY);
+  failing.fails = undefined;
+  const third = await open();
+  await third.merge();
+  const entries = await told();
+  expect(entries).toHaveLength(102);
+  expect(entries.slice(1, 101)).toEqual(Array.from({ length: 100 }, (_, n) => `entry ${n} (kept)`));
+  expect(entries.at(-1)).toBe("ledger.fallback_merged");
+  await third.close();
+});
+
+it("a merge whose last word was written before the crash is not told twice", async () => {
+  failing.fails = 13;
+  await commit("kept");
+  const copy = await readFile(path);
+  failing.fails = undefined;
+  await fallback.merge();
+  await writeFile(path, copy);
+  const next = await open();
+  await next.merge();
+  expect(await told()).toEqual(["ledger.fallback_began (kept)", "kept (kept)", "ledger.fallback_merged"]);
+  expect(existsSync(path)).toBe(false);
+  await next.close();
+});
+
+it("brakes and holds are kept with their entries, are known meanwhile, and stand after the merge", async () => {
+  failing.fails = 10;
+  await commit("engage", { brakes: [brake({ reason: "pays twice" })], holds: [hold()] });
+  const answer = {
+    key: "k",
+    requestDigest: Uint8Array.of(1),
+    response: Uint8Array.of(2),
+    brakeId: "br_1",
+    time: Date.now(),
+  };
+  await commit("answered", { answers: [answer] });
+  expect(await fallback.store.brake("br_1")).toMatchObject({ reason: "pays twice" });
+  expect(await fallback.store.holdsOf("br_1")).toEqual([hold()]);
+  expect(await fallback.store.answer("k")).toMatchObject(answer);
+  failing.fails = undefined;
+  await fallback.merge();
+  expect(await database.activeBrakes()).toMatchObject([{ brakeId: "br_1", reason: "pays twice" }]);
+  expect(await database.holdsOf("br_1")).toMatchObject([{ workflowId: "restate:inv_1" }]);
+  expect(await database.answer("k")).toMatchObject({ brakeId: "br_1" });
+});
+
+it("a line that a crash cut off was not acknowledged, and is left out; a damaged one in the middle is refused", async () => {
+  failing.fails = 13;
+  await commit("whole");
+  const whole = await readFile(path, "utf8");
+  await appendFile(path, whole.split("\n")[1]?.slice(0, 40) ?? "");
+  const next = await open();
+  expect(lines.at(-1)).toContain("cut off");
+  failing.fails = undefined;
+  await next.merge();
+  expect((await told())[1]).toBe("whole (kept)");
+  await next.close();
+  await writeFile(path, whole.replace("entries", "entrees"));
+  await expect(open()).rejects.toMatchObject({
+    reason: "LEDGER_UNAVAILABLE",
+    message: expect.stringContaining("line 2"),
+  });
+});
+
+it("what is wrong with a change itself is refused as ever, and makes no fallback", async () => {
+  const orphan = { entries: [entry()], holds: [hold({ brakeId: "br_of_nobody" })] };
+  await expect(fallback.store.commit(orphan)).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+  expect(fallback.state).toBeUndefined();
+  expect(existsSync(path)).toBe(false);
+});
+
+it("where the file cannot be written either, everything is refused, until one of them can", async () => {
+  await writeFile(join(dir, "elsewhere"), "a file where a folder has to be");
+  failing.fails = 13;
+  await expect(commit("nowhere")).rejects.toMatchObject({
+    reason: "LEDGER_UNAVAILABLE",
+    message: expect.stringMatching(/neither .* nor/),
+  });
+  expect(fallback.state).toBeUndefined();
+  await rm(join(dir, "elsewhere"));
+  await mkdir(join(dir, "elsewhere"));
+  await commit("kept");
+  failing.fails = undefined;
+  await fallback.merge();
+  expect((await told()).filter((one) => !one.startsWith("ledger."))).toEqual(["kept (kept)"]);
+});
+
+it("what comes while the file is merged is in the ledger once, behind what came before it", async () => {
+  failing.fails = 13;
+  for (let n = 0; n < 200; n++) await commit(`before ${n}`);
+  failing.fails = undefined;
+  const merged = fallback.merge();
+  const during: Promise<unknown>[] = [];
+  for (let n = 0; n < 200; n++) {
+    during.push(commit(`during ${n}`));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all([merged, ...during]);
+  await fallback.merge();
+  const entries = (await told()).map((one) => one.replace(" (kept)", "")).filter((one) => !one.startsWith("ledger."));
+  expect(entries).toEqual([
+    ...Array.from({ length: 200 }, (_, n) => `before ${n}`),
+    ...Array.from({ length: 200 }, (_, n) => `during ${n}`),
+  ]);
+});
