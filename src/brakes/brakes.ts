@@ -29,6 +29,8 @@ export class Brakes {
   readonly #holds = new Map<string, Map<string, Hold>>();
   /** workflowId → brakeIds of holds that are not settled. */
   readonly #byWorkflow = new Map<string, Set<string>>();
+  /** What `on` has answered, until it changes: it is asked for thousands in every round. */
+  readonly #held = new Map<string, readonly Held[]>();
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #changes = new EventEmitter().setMaxListeners(0);
 
@@ -81,13 +83,18 @@ export class Brakes {
   }
 
   /** Holds on a workflow that are not settled, the oldest brake first. */
-  on(workflowId: string): Held[] {
+  on(workflowId: string): readonly Held[] {
+    const brakeIds = this.#byWorkflow.get(workflowId);
+    if (brakeIds === undefined) return [];
+    const known = this.#held.get(workflowId);
+    if (known) return known;
     const found: Held[] = [];
-    for (const brakeId of this.#byWorkflow.get(workflowId) ?? []) {
+    for (const brakeId of brakeIds) {
       const brake = this.#brakes.get(brakeId);
       const hold = this.hold(brakeId, workflowId);
       if (brake && hold) found.push({ brake, hold });
     }
+    this.#held.set(workflowId, found);
     return found;
   }
 
@@ -138,6 +145,7 @@ export class Brakes {
     for (const brake of brakes) {
       for (const workflowId of this.#holds.get(brake.brakeId)?.keys() ?? []) workflowIds.add(workflowId);
     }
+    for (const id of workflowIds) this.#held.delete(id);
     for (const id of brakeIds) this.#forgetIfOver(id);
     this.#changes.emit("change", { brakeIds, workflowIds } satisfies BrakesChange);
   }

@@ -15,15 +15,32 @@ export class Catching {
   readonly #selectors = new Map<string, CompiledSelector>();
   /** "brakeId engine": looked at everything once since the server started. */
   readonly #looked = new Set<string>();
+  /** Brakes for which a command is writing what it has caught. */
+  readonly #writing = new Set<string>();
 
   constructor(brakes: Brakes, engines: readonly string[]) {
     this.#brakes = brakes;
     this.#engines = engines;
   }
 
-  /** Selectors' brakes that are engaged and not being let go. */
+  /** Selectors' brakes that are engaged and not being let go, but for those for which a command catches at this moment. */
   standing(): Brake[] {
-    return [...this.#brakes.all()].filter((brake) => this.catches(brake));
+    return [...this.#brakes.all()].filter((brake) => this.catches(brake) && !this.#writing.has(brake.brakeId));
+  }
+
+  /** Runs while a command writes page by page what it has caught for a brake: nobody else catches for it meanwhile. */
+  async writing(brakeId: string, write: () => Promise<void>): Promise<void> {
+    this.#writing.add(brakeId);
+    try {
+      await write();
+    } finally {
+      this.#writing.delete(brakeId);
+    }
+  }
+
+  /** True while a command writes what it has caught. */
+  get isWriting(): boolean {
+    return this.#writing.size > 0;
   }
 
   /** True where the brake catches what its selector matches; false for one on a single workflow. */
@@ -86,7 +103,6 @@ export function catchAll(
   };
   const take = (row: EngineWorkflow, caughtThrough: string): void => {
     const workflowId = formatWorkflowId(engine, row.id);
-    if (brakes.hold(brake.brakeId, workflowId) !== undefined) return;
     const shown = byGate.has(row.id) ? "running" : row.status;
     const halt = beginHalt(shown, brakes.on(workflowId), now);
     found.set(workflowId, {
@@ -101,7 +117,12 @@ export function catchAll(
       halt,
     });
   };
-  const open = rows.filter((row) => !endedStatuses.includes(row.status) && selector.admits(engine, row));
+  const open = rows.filter(
+    (row) =>
+      brakes.hold(brake.brakeId, formatWorkflowId(engine, row.id)) === undefined &&
+      !endedStatuses.includes(row.status) &&
+      selector.admits(engine, row),
+  );
   for (const row of open) if (selector.matches(engine, row)) take(row, "");
   if (!brake.includeDescendants) return [...found.values()];
   // A child may stand before its parent in the rows: until nothing new is found.

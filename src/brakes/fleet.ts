@@ -17,6 +17,9 @@ import { lockOf, stageSize } from "./lifecycle.ts";
 import { newBrakeId } from "./pause.ts";
 import { type CompiledSelector, compileSelector } from "./selector.ts";
 
+/** Workflows that are caught in one write. */
+const pageSize = 2_000;
+
 /** What is configured for fleets. */
 export interface FleetRules {
   readonly blastRadius: BlastRadius;
@@ -174,16 +177,16 @@ export class FleetCommands {
       gates: waits ? [] : this.#attachedGates(),
     };
     const found = waits ? [] : await this.#firstCatch(brake, resolved);
-    await this.#brakes.update(
-      waits ? "brake.awaiting-approval" : "brake.engaged",
-      { brakes: [brake], holds: found, claim: command.claim },
-      {
-        message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${resolved.count} match`,
-        reason: command.reason,
-        emergency: command.emergency,
-        intentEntryId: command.entryId,
-      },
-    );
+    const about = {
+      message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${resolved.count} match`,
+      reason: command.reason,
+      emergency: command.emergency,
+      intentEntryId: command.entryId,
+    };
+    if (waits) await this.#brakes.update("brake.awaiting-approval", { brakes: [brake], claim: command.claim }, about);
+    else {
+      await this.#brakes.exclusively(brake.brakeId, () => this.#writeEngaged(brake, found, command.claim, about));
+    }
     return brake;
   }
 
@@ -248,11 +251,10 @@ export class FleetCommands {
         approval: approved,
         gates: this.#attachedGates(),
       };
-      await this.#brakes.update(
-        "brake.engaged",
-        { brakes: [next], holds: await this.#firstCatch(next, resolved), claim: asking.claim },
-        { ...about, message: `approved by ${asking.subject}, engaged: ${resolved.count} match` },
-      );
+      await this.#writeEngaged(next, await this.#firstCatch(next, resolved), asking.claim, {
+        ...about,
+        message: `approved by ${asking.subject}, engaged: ${resolved.count} match`,
+      });
       return next;
     });
   }
@@ -328,9 +330,35 @@ export class FleetCommands {
       const byGate = paused.length > 0 ? await engine.pausedByGate(paused) : new Set<string>();
       const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false, byGate);
       for (const hold of found) all.push({ ...hold, order: all.length });
-      this.#catching.looked(brake, engine.name);
     }
     return all;
+  }
+
+  /**
+   * Writes an engaged brake with the first page of what it has caught, then the other pages: the engine is asked for what is
+   * written while the next page is. From the first page on it is engaged: what the disk refuses after that, or a crash leaves
+   * out, the reconciler catches.
+   */
+  #writeEngaged(
+    brake: Brake,
+    caught: readonly Hold[],
+    claim: Claim | undefined,
+    about: Parameters<Brakes["update"]>[2],
+  ): Promise<void> {
+    return this.#catching.writing(brake.brakeId, async () => {
+      const first = caught.slice(0, pageSize);
+      await this.#brakes.update("brake.engaged", { brakes: [brake], holds: first, claim }, about);
+      try {
+        for (let from = pageSize; from < caught.length; from += pageSize) {
+          const holds = caught.slice(from, from + pageSize);
+          const message = `caught ${from + 1} to ${from + holds.length} of ${caught.length}`;
+          await this.#brakes.update("brake.caught", { holds }, { ...about, message });
+        }
+      } catch {
+        return;
+      }
+      for (const { name } of this.#engines.select()) this.#catching.looked(brake, name);
+    });
   }
 
   #attachedGates(): Brake["gates"] {

@@ -53,7 +53,7 @@ export class EngineBrakes {
   }
 
   /** Holds on a workflow that are not settled. */
-  on(id: string): Held[] {
+  on(id: string): readonly Held[] {
     return this.brakes.on(this.#prefix + id);
   }
 

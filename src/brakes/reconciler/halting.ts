@@ -3,17 +3,24 @@ import type { Brake, Halt, Held, Hold } from "../../store/brake.ts";
 import { type Catching, catchAll } from "../catch.ts";
 import { drifted, haltedSteps, holds, standstill } from "../halt.ts";
 import { chunks } from "../open-by-ids.ts";
+import { until } from "../wait.ts";
 import { countOf, type EngineBrakes } from "./engine-brakes.ts";
 
 /**
  * Ask an engine again to hold what it accepted to hold, ms: it may have restarted and forgotten. Where the asking itself took
  * long, after a multiple of that: an engine that is asked for thousands all the time gets to nothing else.
  */
-const askAgain = { leastMs: 150, factor: 3, mostMs: 2_000 } as const;
-/** So few that come to a stand are told of with their journals at once. */
-const fewReceipts = 100;
-/** Journals that are read for receipts in one round. */
-const receiptsPerRound = 500;
+const askAgain = { leastMs: 150, factor: 3, mostMs: 5_000 } as const;
+/** While more than this come to a stand, it is looked for others that move only so often, ms: each look takes from the engine. */
+const busy = { halting: 2_000, lookMs: 1_000 } as const;
+/** So few that come to a stand are told of with their journals at once, and are noted as accepted at once. */
+const few = 100;
+/** That very many were accepted is noted with their standstill; of those that take longer than this, ms, before it. */
+const acceptedMs = 2_000;
+/** Journals that are read for receipts in one round: what is to be held or let go meanwhile waits for it. */
+const receiptsPerRound = 100;
+/** Between two looks at whether a command has written what it caught, ms. */
+const writingMs = 25;
 
 /** Brings to a stand what brakes hold on one engine, and sees it stand. */
 export class Halting {
@@ -27,8 +34,11 @@ export class Halting {
   #askMs = 0;
   /** When the engine accepted, in ms since the epoch, of those whose hold does not say so yet. */
   readonly #accepted = new Map<string, number>();
-  /** Brakes whose first holds were asked for. */
-  readonly #begun = new Set<string>();
+  /** How many of each brake's holds, in the order in which they were caught, were asked for at once. */
+  readonly #begun = new Map<string, number>();
+  /** When it was last looked for what moves, ms of the monotonic clock, and what of it had not begun. */
+  #lookTime = Number.NEGATIVE_INFINITY;
+  #pending: ReadonlySet<string> = new Set();
   /** Caught, but not written yet: the disk refused. Held all the same. */
   #unwritten: readonly Hold[] = [];
 
@@ -44,11 +54,12 @@ export class Halting {
   async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<ReadonlySet<string>> {
     await this.#begin();
     await this.#revive();
+    if (performance.now() - this.#lookTime < busy.lookMs && this.#haltingCount() > busy.halting) return this.#pending;
+    this.#lookTime = performance.now();
     const moving = await this.#moving(standing, mine);
     const caught = await this.#catch(standing, moving);
     // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
     const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#on.isHeld(id)));
-    for (const { id } of moving) this.#paused.delete(id);
     const moved = this.#moved(toHold);
     await this.#hold(toHold.map(({ id }) => id));
     // Holding comes first, what is to be told of it second: a disk that refuses must not let anything go.
@@ -57,25 +68,55 @@ export class Halting {
       moved.holds,
       `${countOf(moved.holds)} let go elsewhere (seen ${moved.phases}), halted again`,
     );
-    return new Set(moving.filter(({ status }) => status === "pending").map(({ id }) => id));
+    this.#pending = new Set(moving.filter(({ status }) => status === "pending").map(({ id }) => id));
+    return this.#pending;
   }
 
   /** What a command has caught is asked for at once: looking for more comes second. */
   async #begin(): Promise<void> {
+    const { brakes, signal } = this.#on;
+    for (const brakeId of this.#begun.keys()) if (!brakes.active(brakeId)) this.#begun.delete(brakeId);
+    for (;;) {
+      const { ids, counts } = this.#fresh();
+      // What stands for another brake stands already.
+      const stands = (id: string) => this.#on.on(id).some((held) => holds(held) && held.hold.halt.standstillTime);
+      await this.#hold([...ids].filter((id) => !stands(id)));
+      for (const [brakeId, count] of counts) {
+        this.#begun.set(brakeId, count);
+        // What was looked at a moment ago does not know of these.
+        this.#lookTime = performance.now();
+      }
+      // A command writes what it catches page by page: the next one is asked for as soon as it is there.
+      if (counts.size === 0 && !this.#catching.isWriting) return;
+      if (counts.size === 0) await until(brakes, () => this.#fresh().counts.size > 0, writingMs, signal);
+    }
+  }
+
+  /** What was caught and not asked for yet, and how many holds of each brake these are the last of. */
+  #fresh(): { ids: Set<string>; counts: Map<string, number> } {
     const { brakes } = this.#on;
-    for (const brakeId of this.#begun) if (!brakes.active(brakeId)) this.#begun.delete(brakeId);
-    const fresh = [...brakes.all()].filter(({ brakeId, state }) => state === "ENGAGED" && !this.#begun.has(brakeId));
     const ids = new Set<string>();
-    for (const brake of fresh) {
-      for (const hold of brakes.holdsOf(brake.brakeId)) {
+    const counts = new Map<string, number>();
+    for (const brake of brakes.all()) {
+      const { brakeId, state } = brake;
+      const [count, begun] = [brakes.holdCount(brakeId), this.#begun.get(brakeId) ?? 0];
+      if (state !== "ENGAGED" || count <= begun) continue;
+      counts.set(brakeId, count);
+      for (const hold of brakes.holdsOf(brakeId).slice(begun)) {
         const moves = hold.halt.standstillTime === undefined && !hold.halt.foundPaused && holds({ brake, hold });
         if (moves && this.#on.isMine(hold)) ids.add(this.#on.idOf(hold.workflowId));
       }
     }
-    // What stands for another brake stands already.
-    const stands = (id: string) => this.#on.on(id).some((held) => holds(held) && held.hold.halt.standstillTime);
-    await this.#hold([...ids].filter((id) => !stands(id)));
-    for (const { brakeId } of fresh) this.#begun.add(brakeId);
+    return { ids, counts };
+  }
+
+  /** How many are on their way to a stand. */
+  #haltingCount(): number {
+    let count = 0;
+    for (const held of this.#on.mine().values()) {
+      if (held.some((one) => holds(one) && one.hold.halt.standstillTime === undefined)) count++;
+    }
+    return count;
   }
 
   /** What a staged release had let go before it braked again is held anew, whatever had caught it. */
@@ -106,6 +147,8 @@ export class Halting {
     const now = Date.now();
     const { settleMs } = this.#on.engine.capabilities;
     const stood: Hold[] = [];
+    const paused = new Set(shown);
+    for (const id of this.#paused.keys()) if (!paused.has(id)) this.#paused.delete(id);
     for (const id of shown) {
       this.#asked.delete(id);
       const unseen = this.#on.on(id).filter((held) => holds(held) && held.hold.halt.standstillTime === undefined);
@@ -119,7 +162,7 @@ export class Halting {
       }
     }
     // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
-    const told = stood.length > 0 && stood.length <= fewReceipts ? await this.#withSteps(stood) : stood;
+    const told = stood.length > 0 && stood.length <= few ? await this.#withSteps(stood) : stood;
     const cutOff = told.filter(
       ({ halt: { steps } }) => steps?.hidesStep || steps?.inFlight.some((step) => step.outcome === "reruns"),
     ).length;
@@ -130,14 +173,18 @@ export class Halting {
 
   /** Notes what the engine accepted. After `stand`, which has noted it of what stands already: that spares the disk a write. */
   async noteAccepted(): Promise<void> {
+    const now = Date.now();
     const accepted: Hold[] = [];
-    for (const id of this.#accepted.keys()) {
-      for (const held of this.#on.on(id)) {
-        const halt = this.#withAcceptance(id, held.hold.halt);
-        if (holds(held) && halt !== held.hold.halt) accepted.push({ ...held.hold, halt });
-      }
+    const many = this.#accepted.size > few;
+    for (const [id, time] of this.#accepted) {
+      const news = this.#on
+        .on(id)
+        .filter((held) => holds(held) && this.#withAcceptance(id, held.hold.halt) !== held.hold.halt)
+        .map(({ hold }) => ({ ...hold, halt: this.#withAcceptance(id, hold.halt) }));
+      if (many && news.length > 0 && now - time < acceptedMs) continue;
+      this.#accepted.delete(id);
+      accepted.push(...news);
     }
-    this.#accepted.clear();
     await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
   }
 
