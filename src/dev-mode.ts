@@ -7,7 +7,7 @@ import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-resta
 import { writeGateToken } from "./dev/gate-token.ts";
 import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
 import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
-import { type OpenEngine, openEngine } from "./engines/open.ts";
+import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { devKeyPath, openDevIssuer } from "./identity/dev-issuer.ts";
 import { createLog } from "./log.ts";
 import { readRemotes } from "./policy/remote/files.ts";
@@ -68,7 +68,7 @@ export async function startDevMode(
       kind: "restate",
       address: { socketPath: started.adminSocket },
     } as const;
-    for (const one of [embedded, ...(file.engines ?? [])]) engines.push(openEngine(one));
+    engines.push(...openEngines([embedded, ...(file.engines ?? [])]));
     server = await startServer({
       host: config.host,
       port: config.port,
@@ -76,6 +76,7 @@ export async function startDevMode(
       ...(file.policy?.embedded !== false && { policiesDir: file.policy?.dir ?? join(packageRoot(), "policies") }),
       policyRemotes: await readRemotes(file.policy?.remotes ?? []),
       engines,
+      gateEngines: gatesAmong(file.engines ?? []),
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
       revocationFile: file.identity?.revocation_file,
       roles: file.roles,

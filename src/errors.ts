@@ -60,6 +60,8 @@ export const reasons = {
   TOO_MANY_GATES: Code.ResourceExhausted,
   GATE_REPLACED: Code.Aborted,
   GATE_SILENT: Code.DeadlineExceeded,
+  TOO_MANY_WORKFLOWS: Code.ResourceExhausted,
+  TOO_MANY_HELD_STEPS: Code.ResourceExhausted,
   GATE_TOKEN_EXISTS: Code.AlreadyExists,
   GATE_TOKEN_NOT_FOUND: Code.NotFound,
   GATE_TOKEN_SCOPE: Code.PermissionDenied,

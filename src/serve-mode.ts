@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
-import { type OpenEngine, openEngine } from "./engines/open.ts";
+import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
 import { readRevocationFile } from "./identity/revocation-file.ts";
 import { checkIssuers } from "./identity/verify.ts";
@@ -42,7 +42,7 @@ export async function startServeMode(
     if (file.plaintext_because !== undefined) {
       log.warn({ because: file.plaintext_because }, "the port does without TLS: tokens travel as they are");
     }
-    for (const one of config.engines) engines.push(openEngine(one));
+    engines.push(...openEngines(config.engines));
     signal.throwIfAborted();
     server = await startServer({
       host,
@@ -50,6 +50,7 @@ export async function startServeMode(
       databasePath: join(dataDir, "mission-control.db"),
       ...(await policyOf(config)),
       engines,
+      gateEngines: gatesAmong(config.engines),
       issuers,
       revocationFile: file.identity?.revocation_file,
       roles: file.roles,

@@ -17,12 +17,15 @@ import { Feed } from "./brakes/feed.ts";
 import { defaultFleetRules, FleetCommands } from "./brakes/fleet.ts";
 import { GateRules } from "./brakes/gate-rules.ts";
 import { Gates } from "./brakes/gates.ts";
+import { isHeldNow } from "./brakes/held-now.ts";
 import { Lifecycle } from "./brakes/lifecycle.ts";
 import { PauseCommands } from "./brakes/pause.ts";
 import { Reconciler } from "./brakes/reconciler.ts";
 import { settleIntents } from "./brakes/settle-intents.ts";
 import { Workflows } from "./brakes/workflows.ts";
 import type { Engine } from "./engines/engine.ts";
+import type { GateConfig } from "./engines/gate/config.ts";
+import { GateEngine } from "./engines/gate.ts";
 import { EngineRegistry } from "./engines/registry.ts";
 import { createPort } from "./http/port.ts";
 import type { TlsConfig } from "./http/tls.ts";
@@ -55,6 +58,7 @@ import { DrillSchedule, minDrillEveryMs } from "./services/drill-schedule.ts";
 import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
 import { EntrySight } from "./services/entry-sight.ts";
 import { gateService } from "./services/gate.ts";
+import { gateEngineComponent } from "./services/gate-engines.ts";
 import { gateTokensService } from "./services/gate-tokens.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
@@ -91,6 +95,8 @@ export interface ServerOptions {
   /** Decision points to ask as well, over the network: all have to permit. */
   readonly policyRemotes?: readonly RemoteConfig[];
   readonly engines: readonly Engine[];
+  /** Engines that are kept in the server's own store: what gates report. */
+  readonly gateEngines?: readonly GateConfig[];
   readonly issuers: readonly IssuerConfig[];
   /** A file with revocations, read again when it changes; unset: those by call are all there are. */
   readonly revocationFile?: string | undefined;
@@ -133,14 +139,13 @@ export interface Server {
 
 /** The composition root: settles what a crash left open, makes the brakes true, then takes calls. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { log, canaries = [], drillEveryMs } = options;
+  const { log, canaries = [], gateEngines: gateConfigs = [], drillEveryMs } = options;
   if (drillEveryMs !== undefined && !(drillEveryMs >= minDrillEveryMs)) {
     throw new RangeError(`drillEveryMs is at least ${minDrillEveryMs}, not ${drillEveryMs}`);
   }
   const policy = await openPolicy({ dir: options.policiesDir, remotes: options.policyRemotes }, log);
-  const engineNames = options.engines.map((engine) => engine.name);
+  const engineNames = [...options.engines, ...gateConfigs].map((engine) => engine.name);
   const access = new Access(options.roles ?? defaultRoles, { tenantLabel: options.tenantLabel, engines: engineNames });
-  const engines = new EngineRegistry(options.engines);
   const database = openSqlite(options.databasePath);
   const directory = dirname(options.databasePath);
   const proofs = await LedgerProofs.open({
@@ -155,6 +160,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const fallback =
     path === undefined ? undefined : await Fallback.open({ store: guarded(database, proofs), path, log });
   const store = guarded(fallback?.store ?? database, proofs);
+  // Reports wait for the database in memory: they are read from it, and the fallback is for what the brake needs.
+  const kept = guarded(database, proofs);
+  const gateEngines = await Promise.all(gateConfigs.map((config) => GateEngine.open(config.name, kept, log, config)));
+  const allEngines: readonly Engine[] = [...options.engines, ...gateEngines];
+  const engines = new EngineRegistry(allEngines);
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
@@ -174,12 +184,16 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
+  for (const { name, runs } of gateEngines) {
+    runs.holdBy((workflow) => isHeldNow(brakes, catching, name, workflow));
+    brakes.onChange(() => runs.reconsider());
+  }
   const gates = new Gates({ engines: engineNames, log });
   const gateTokens = new GateTokens(store, ledger, engineNames);
   const gateRules = new GateRules(brakes, engines, catching, gates, log);
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
-  const reconcilers = options.engines.map(
+  const reconcilers = allEngines.map(
     (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), log),
   );
   const pauses = new PauseCommands(brakes, engines, options.longestBrakeMs);
@@ -192,6 +206,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const schedule = new DrillSchedule(drills, ledger, log);
   const components: Component[] = [
     ...options.engines.map(engineComponent),
+    ...gateEngines.map(gateEngineComponent),
     ...reconcilers.map(reconcilerComponent),
     {
       name: "ledger",
@@ -320,6 +335,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     metrics.close();
     policy.close();
     await refusals.close();
+    for (const engine of gateEngines) await engine.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await fallback?.close();
     await proofs.stop();

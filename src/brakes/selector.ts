@@ -213,6 +213,7 @@ const openStatuses: readonly (readonly [Status, EngineStatus])[] = [
   [Status.PENDING, "pending"],
   [Status.RUNNING, "running"],
   [Status.PAUSED, "paused"],
+  [Status.SILENT, "silent"],
 ];
 
 /** Engines tell whole milliseconds: what was created within the one of the bound may be before it, and is held. */

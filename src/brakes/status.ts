@@ -19,6 +19,7 @@ export function statusOf(shown: EngineStatus, all: readonly Held[]): Status {
   }
   if (all.some(({ hold }) => !hold.halt.settled)) return Status.RESUMING;
   if (shown === "paused") return Status.PAUSED;
+  if (shown === "silent") return Status.SILENT;
   return shown === "pending" ? Status.PENDING : Status.RUNNING;
 }
 
@@ -33,7 +34,9 @@ export function shownIn(status: Status): readonly EngineStatus[] {
       return ["paused"];
     case Status.PAUSING:
     case Status.RESUMING:
-      return ["pending", "running", "paused"];
+      return ["pending", "running", "paused", "silent"];
+    case Status.SILENT:
+      return ["silent"];
     case Status.COMPLETED:
       return ["completed"];
     case Status.FAILED:

@@ -104,6 +104,7 @@ function detailOf(
       const due = shown.dueTime ? ` (due ${shown.dueTime.toISOString()})` : "";
       return `not begun yet${due}: the engine cannot halt it before it begins, so it is halted the moment it does`;
     }
+    if (shown.status === "silent") return `held at its next step, if there is one: ${shown.phase}`;
     const running = seen?.steps.filter((step) => step.endTime === undefined).map((step) => step.name) ?? [];
     return running.length > 0
       ? `waiting for the step in flight to end: ${running.join(", ").slice(0, 200)}`
@@ -119,6 +120,7 @@ function detailOf(
   }
   if (status === Status.PAUSED && external) return "paused in the engine's own tool, not by a brake";
   if (status === Status.RESUMING) return "released; not yet seen to move";
+  if (shown.status === "silent") return shown.phase;
   if (shown.phase === "backing-off") return "backing off before the next attempt";
   if (shown.phase === "suspended") return "waiting for a timer, a child or a signal";
   return "";

@@ -161,8 +161,19 @@ export interface Capabilities {
   readonly stepsFrom: "journal" | "reports";
 }
 
-/** The engine's own view of a status: it knows no PAUSING or RESUMING, the brakes do. */
-export type EngineStatus = "pending" | "running" | "paused" | "completed" | "failed" | "canceled" | "rolledBack";
+/**
+ * The engine's own view of a status: it knows no PAUSING or RESUMING, the brakes do. `silent`: it has not ended, and its runtime
+ * has not been heard of for so long, or has left, that nobody knows whether it runs; only where steps are from reports.
+ */
+export type EngineStatus =
+  | "pending"
+  | "running"
+  | "paused"
+  | "silent"
+  | "completed"
+  | "failed"
+  | "canceled"
+  | "rolledBack";
 
 export const endedStatuses: readonly EngineStatus[] = ["completed", "failed", "canceled", "rolledBack"];
 

@@ -139,7 +139,16 @@ export class RestateEngine implements Engine {
   }
 
   async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
-    const counts = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const counts = {
+      pending: 0,
+      running: 0,
+      paused: 0,
+      silent: 0,
+      completed: 0,
+      failed: 0,
+      canceled: 0,
+      rolledBack: 0,
+    };
     const where = countWhere(query, await this.#metadata("read", signal));
     if (where === undefined) return counts;
     const rows = await this.#api.query<

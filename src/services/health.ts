@@ -98,7 +98,7 @@ export class HealthService {
       startTime: timestampFromDate(this.#startTime),
       uptime: durationFromMs(checkTime.getTime() - this.#startTime.getTime()),
       components: components.map(({ since, ...component }) => ({ ...component, since: timestampFromDate(since) })),
-      activeWorkflows: counts.pending + counts.running + counts.paused,
+      activeWorkflows: counts.pending + counts.running + counts.paused + counts.silent,
       pausedWorkflows: counts.paused,
       pausingWorkflows: pausing,
       totalWorkflows: Object.values(counts).reduce((sum, n) => sum + n, 0),
@@ -132,7 +132,7 @@ export class HealthService {
 
   /** An engine that does not answer counts nothing; its component says so. */
   async #count(reach: Reach): Promise<Record<EngineStatus, number>> {
-    const sum = { pending: 0, running: 0, paused: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const sum = { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
     const timeout = AbortSignal.timeout(limits.checkMs);
     const counting = this.#engines
       .select([], reach)

@@ -2,6 +2,7 @@ import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MissionControlError } from "../errors.ts";
+import { gateRunSchema } from "./gate-runs.ts";
 import { gateTokenSchema } from "./gate-tokens.ts";
 import { revocationSchema } from "./revocations.ts";
 
@@ -145,6 +146,7 @@ const migrations: readonly string[] = [
   `,
   revocationSchema,
   gateTokenSchema,
+  gateRunSchema,
 ];
 
 /**

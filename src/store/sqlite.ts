@@ -5,6 +5,7 @@ import { MissionControlError } from "../errors.ts";
 import { BrakeRows } from "./brake-rows.ts";
 import { EntryIndex } from "./entry-index.ts";
 import { eraseSubject } from "./erasure.ts";
+import { GateRunRows } from "./gate-runs.ts";
 import { GateTokenRows } from "./gate-tokens.ts";
 import { openIndexSecret } from "./index-secret.ts";
 import { OpenIntents } from "./open-intents.ts";
@@ -58,6 +59,7 @@ export function openSqlite(path: string): Store {
   const brakes = new BrakeRows(db);
   const revocations = new RevocationRows(db);
   const gateTokens = new GateTokenRows(db);
+  const gateRuns = new GateRunRows(db);
 
   let waiting: Waiting[] = [];
   let scheduled = false;
@@ -118,6 +120,7 @@ export function openSqlite(path: string): Store {
         brakes.write(change, own);
         revocations.write(change.revocations ?? []);
         gateTokens.write(change.gateTokens ?? []);
+        if (change.gateRuns) gateRuns.write(change.gateRuns);
         return answerOf(resolve, own);
       });
       forgetOld();
@@ -141,6 +144,7 @@ export function openSqlite(path: string): Store {
         brakes.write(change, own);
         revocations.write(change.revocations ?? []);
         gateTokens.write(change.gateTokens ?? []);
+        if (change.gateRuns) gateRuns.write(change.gateRuns);
         db.exec("RELEASE change");
         return answerOf(resolve, own);
       } catch (error) {
@@ -217,6 +221,15 @@ export function openSqlite(path: string): Store {
 
   return {
     proofs: sqliteProofs(db, unavailable),
+    gateRuns: {
+      list: (engine, filter, limit) => read(() => gateRuns.list(engine, filter, limit)),
+      count: (engine, filter) => read(() => gateRuns.count(engine, filter)),
+      changedSince: (engine, since, limit) => read(() => gateRuns.changedSince(engine, since, limit)),
+      open: (engine) => read(() => gateRuns.open(engine)),
+      ids: (engine) => read(() => gateRuns.ids(engine)),
+      old: (engine, endedBefore, keep) => read(() => gateRuns.old(engine, endedBefore, keep)),
+      steps: (engine, ids) => read(() => gateRuns.steps(engine, ids)),
+    },
 
     commit(change) {
       return new Promise((resolve, reject) => {

@@ -1,12 +1,14 @@
 import type { AuditEntry, AuditEntry_Phase, AuditEntry_Verdict } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { Brake, BrakeState, Held, Hold } from "./brake.ts";
+import type { RunChange, RunStore } from "./gate-runs.ts";
 import type { StoredGateToken } from "./gate-tokens.ts";
 import type { ProofStore } from "./proof-store.ts";
 import type { Revocation } from "./revocations.ts";
 
 /**
- * What must last: the ledger, the brakes, the answers to idempotent requests, the revocations and the gate tokens, in one database.
+ * What must last: the ledger, the brakes, the answers to idempotent requests, the revocations, the gate tokens and what gate
+ * engines keep, in one database.
  *
  * `commit` writes all of a change in one transaction or nothing of it, in the order of the calls, and resolves only when it
  * is durable (it survives a power loss). Changes that wait at the same time share one disk write. It rejects with
@@ -15,6 +17,8 @@ import type { Revocation } from "./revocations.ts";
 export interface Store {
   /** What the proofs over the ledger are made from. */
   readonly proofs: ProofStore;
+  /** What gate engines keep. */
+  readonly gateRuns: RunStore;
   /** Resolves to the change's entries with their sequence, as stored. */
   commit(change: Change): Promise<AuditEntry[]>;
   /** Entries with what is left of their personal values, the newest first. */
@@ -75,6 +79,8 @@ export interface Change {
   readonly revocations?: readonly Revocation[] | undefined;
   /** Gate tokens to insert or to replace, by gateTokenId. */
   readonly gateTokens?: readonly StoredGateToken[] | undefined;
+  /** What changes of what gate engines keep. */
+  readonly gateRuns?: RunChange | undefined;
 }
 
 /** The answer to an idempotent request, kept for at least 24 h. */

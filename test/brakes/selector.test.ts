@@ -53,7 +53,12 @@ test("an empty selector is refused, and says how everything is meant", () => {
 test.each([
   ["everything and a field", { everything: true, types: ["A"] }, "selector.everything", "contradicts types"],
   ["an engine that there is not", { engines: ["restate", "temporal"] }, "selector.engines[1]", "knows restate, lab"],
-  ["a status that has ended", { statuses: [Status.FAILED] }, "selector.statuses[0]", "say PENDING, RUNNING or PAUSED"],
+  [
+    "a status that has ended",
+    { statuses: [Status.FAILED] },
+    "selector.statuses[0]",
+    "say PENDING, RUNNING, PAUSED or SILENT",
+  ],
   [
     "a brake's own status",
     { statuses: [Status.RUNNING, Status.PAUSING] },
@@ -157,7 +162,7 @@ test("a gate can tell new workflows by types, name and engine alone", () => {
     workflowIds: [],
   });
   expect(compile({ engines: ["restate"] }).gateRule("lab")).toBeUndefined();
-  const open = [Status.PENDING, Status.RUNNING, Status.PAUSED];
+  const open = [Status.PENDING, Status.RUNNING, Status.PAUSED, Status.SILENT];
   expect(compile({ statuses: open }).gateRule("lab")?.matchNew).toBe(true);
 });
 

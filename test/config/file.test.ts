@@ -153,7 +153,7 @@ describe("a fault is told with its line, its key and what to do", () => {
     ["log_level: loud", /^FILE:1: log_level has to be one of debug, info, warn, error$/],
     [
       "engines:\n  - {name: a, kind: temporal, admin_url: 'http://a'}",
-      /^FILE:2: engines\[0\]\.kind has to be one of restate$/,
+      /^FILE:2: engines\[0\]\.kind has to be one of restate, gate, ai-first$/,
     ],
     [
       "engines:\n  - {name: A, kind: restate, admin_url: 'http://a'}",

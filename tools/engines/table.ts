@@ -1,17 +1,20 @@
 import type { Capabilities } from "../../src/engines/engine.ts";
+import { gateCapabilities } from "../../src/engines/gate/capabilities.ts";
 import { restateCapabilities } from "../../src/engines/restate/capabilities.ts";
 
 /** What an adapter declares, in each of its engine's modes. */
 export const declared: Readonly<Record<string, Capabilities>> = {
   "Restate 1.7": restateCapabilities.default,
   "Restate, virtual queues": restateCapabilities.virtualQueues,
+  Gate: gateCapabilities,
 };
 
 /** What each capability is called and how its values are told: a new one does not compile before it has both. */
 const rows: { readonly [Key in keyof Capabilities]: { title: string; tell: (value: Capabilities[Key]) => string } } = {
   halt: {
     title: "How it is halted",
-    tell: (halt) => ({ native: "by its own pause", gate: "by a gate that its workers ask" })[halt],
+    tell: (halt) =>
+      ({ native: "by its own pause", gate: "its runtime asks before each step, and the answer waits" })[halt],
   },
   haltsAt: {
     title: "Where a workflow comes to a stand",

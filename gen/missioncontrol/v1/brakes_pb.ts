@@ -40,7 +40,7 @@ export type Selector = Message<"missioncontrol.v1.Selector"> & {
   types: string[];
 
   /**
-   * Only those that have one of these statuses when they are looked at: PENDING, RUNNING or PAUSED. What has ended cannot be
+   * Only those that have one of these statuses when they are looked at: PENDING, RUNNING, PAUSED or SILENT. What has ended cannot be
    * held, and is never matched.
    *
    * @generated from field: repeated missioncontrol.v1.Workflow.Status statuses = 3;

@@ -27,7 +27,7 @@ export const subjectFields: ReadonlyMap<string, { readonly type: CelType; readon
 const maxText = 8192;
 
 /**
- * The value of the variable `workflow`: ids are workflow_ids, `status` is PENDING, RUNNING or PAUSED, `owner` is the label
+ * The value of the variable `workflow`: ids are workflow_ids, `status` is PENDING, RUNNING, PAUSED or SILENT, `owner` is the label
  * of that name, `parent_id` is empty for a root. A Map, so that no name finds anything that was not put there.
  * Throws where it is too long to be asked about, or has no valid times.
  */
@@ -59,4 +59,5 @@ const openStatusNames: Partial<Record<EngineStatus, string>> = {
   pending: "PENDING",
   running: "RUNNING",
   paused: "PAUSED",
+  silent: "SILENT",
 };

@@ -61,8 +61,8 @@ function contradictions(selector: Selector): Violation[] {
 }
 
 /** What an engine shows of an open workflow. PAUSING and RESUMING are what brakes make of it. */
-const holdable: ReadonlySet<Status> = new Set([Status.PENDING, Status.RUNNING, Status.PAUSED]);
-const holdableNames = "PENDING, RUNNING or PAUSED";
+const holdable: ReadonlySet<Status> = new Set([Status.PENDING, Status.RUNNING, Status.PAUSED, Status.SILENT]);
+const holdableNames = "PENDING, RUNNING, PAUSED or SILENT";
 
 function whyNot(status: Status): string {
   if (status === Status.PAUSING || status === Status.RESUMING)

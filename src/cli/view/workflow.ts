@@ -20,6 +20,7 @@ const styles: Readonly<Record<Workflow_Status, Style | undefined>> = {
   [Workflow_Status.FAILED]: ["bold", "red"],
   [Workflow_Status.CANCELED]: "gray",
   [Workflow_Status.ROLLED_BACK]: "gray",
+  [Workflow_Status.SILENT]: "yellow",
 };
 
 export function statusName(status: Workflow_Status): string {

@@ -1,8 +1,9 @@
 import * as z from "zod";
-import type { EngineConfig } from "../../engines/open.ts";
-import { section } from "../section.ts";
+import { type GateConfig, gateDefaults } from "../../engines/gate/config.ts";
+import type { RestateConfig } from "../../engines/open.ts";
+import { duration, section } from "../section.ts";
 
-const adminUrl = z.string().transform((given, context): EngineConfig["address"] => {
+const adminUrl = z.string().transform((given, context): RestateConfig["address"] => {
   const socketPath = /^unix:(\/.{1,100})$/.exec(given)?.[1];
   if (socketPath !== undefined) return { socketPath };
   const url = URL.canParse(given) ? new URL(given) : undefined;
@@ -21,20 +22,55 @@ const adminUrl = z.string().transform((given, context): EngineConfig["address"] 
   return z.NEVER;
 });
 
+/** How it is called here; workflow ids start with it. */
+const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -, a letter first");
+
+const restate = section({
+  name,
+  kind: z.literal("restate"),
+  /** Its admin API. It has no authentication of its own: let nobody else reach it. */
+  admin_url: adminUrl,
+}).transform(({ admin_url, ...engine }): RestateConfig => ({ ...engine, address: admin_url }));
+
+const kept = {
+  /** A workflow that nobody has heard of for so long, and that does not wait at the gate, is shown as silent. */
+  silent_after: duration("1s", "30d").default(gateDefaults.silentAfterMs),
+  /** What has ended, or has been silent, for so long is forgotten. */
+  retention: duration("1m", "3650d").default(gateDefaults.retentionMs),
+};
+
+/** Runtimes that attach to the Gate service. */
+const gate = section({ name, kind: z.literal("gate"), ...kept }).transform(
+  ({ silent_after, retention, ...engine }): GateConfig => ({
+    ...engine,
+    silentAfterMs: silent_after,
+    retentionMs: retention,
+  }),
+);
+
+/** The AI-First Runtime, by its governance hooks. */
+const aiFirst = section({
+  name,
+  kind: z.literal("ai-first"),
+  ...kept,
+  /** The runtime's own timeout of its hooks. */
+  hook_timeout: duration("1s", "24h").default(gateDefaults.hooks.timeoutMs),
+  /** What a step that is held is answered before that time is over. */
+  at_timeout: z.enum(["DENY", "ALLOW", "PAUSE"]).default(gateDefaults.hooks.atTimeout),
+}).transform(
+  ({ silent_after, retention, hook_timeout, at_timeout, ...engine }): GateConfig => ({
+    ...engine,
+    silentAfterMs: silent_after,
+    retentionMs: retention,
+    hooks: { timeoutMs: hook_timeout, atTimeout: at_timeout },
+  }),
+);
+
 /** The engines whose workflows are braked. */
 export const engines = z
-  .array(
-    section({
-      /** How it is called here; workflow ids start with it. */
-      name: z
-        .string()
-        .regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -, a letter first"),
-      /** What it is. */
-      kind: z.enum(["restate"]),
-      /** Its admin API. It has no authentication of its own: let nobody else reach it. */
-      admin_url: adminUrl,
-    }).transform(({ admin_url, ...engine }): EngineConfig => ({ ...engine, address: admin_url })),
-  )
+  .array(z.discriminatedUnion("kind", [restate, gate, aiFirst], { error: "has to be one of restate, gate, ai-first" }))
   .max(64)
   .superRefine((list, context) => {
     for (const [index, { name }] of list.entries()) {

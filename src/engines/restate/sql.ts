@@ -112,6 +112,7 @@ function statusCondition(status: EngineStatus): string {
       return `(status = 'completed' AND ${canceled})`;
     case "failed":
       return `(status = 'completed' AND completion_result = 'failure' AND NOT ${canceled})`;
+    case "silent":
     case "rolledBack":
       return "false";
   }

@@ -1,0 +1,242 @@
+import { MissionControlError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { StoredRun, StoredStep } from "../store/gate-runs.ts";
+import type { Store } from "../store/store.ts";
+import type {
+  Capabilities,
+  Engine,
+  EngineStatus,
+  EngineTimer,
+  EngineTraceEntry,
+  EngineWorkflow,
+  HoldAnswer,
+  ListQuery,
+  Observation,
+  ObservedStep,
+  OpenQuery,
+  ReleaseAnswer,
+  WorkflowQuery,
+} from "./engine.ts";
+import { gateCapabilities } from "./gate/capabilities.ts";
+import { matches } from "./gate/query.ts";
+import { workflowOf } from "./gate/run.ts";
+import { defaultRunLimits, GateRuns, type RunLimits } from "./gate/runs.ts";
+
+/** Ids that one read of the store names. */
+const chunkSize = 500;
+
+/**
+ * An engine for runtimes that ask before each step, and tell what they do. What it knows, its doors were told (`runs`): it
+ * keeps that in the store, and asks nobody else. A hold is a step whose ask stays open.
+ */
+export class GateEngine implements Engine {
+  readonly name: string;
+  readonly capabilities: Capabilities = gateCapabilities;
+  /** For the doors. */
+  readonly runs: GateRuns;
+  readonly #store: Store;
+
+  private constructor(name: string, store: Store, runs: GateRuns) {
+    this.name = name;
+    this.#store = store;
+    this.runs = runs;
+  }
+
+  /** With what was kept when the server last stopped. `limits`: what differs from `defaultRunLimits`. */
+  static async open(name: string, store: Store, log: Logger, limits: Partial<RunLimits> = {}): Promise<GateEngine> {
+    return new GateEngine(name, store, await GateRuns.open(name, store, { ...defaultRunLimits, ...limits }, log));
+  }
+
+  isId(text: string): boolean {
+    return this.runs.knows(text);
+  }
+
+  async probe(signal?: AbortSignal): Promise<{ version: string }> {
+    await this.#read(() => this.#store.gateRuns.list(this.name, {}, 1), signal);
+    return { version: "of its runtime" };
+  }
+
+  async list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const { limit, ...filter } = query;
+    return (await this.#read(() => this.#store.gateRuns.list(this.name, filter, limit), signal)).map(workflowOf);
+  }
+
+  async open({ anyOf, children, paused }: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    signal?.throwIfAborted();
+    return [...this.runs.all()]
+      .map((run) => run.workflow)
+      .filter(
+        (workflow) =>
+          (paused || workflow.status !== "paused") &&
+          (anyOf.some((query) => matches(query, workflow)) || (children && workflow.parentId !== undefined)),
+      );
+  }
+
+  async statuses(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, EngineStatus>> {
+    signal?.throwIfAborted();
+    const shown = new Map<string, EngineStatus>();
+    for (const id of ids) {
+      const run = this.runs.get(id);
+      if (run) shown.set(id, run.status);
+    }
+    return shown;
+  }
+
+  async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
+    const none = { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    return { ...none, ...(await this.#read(() => this.#store.gateRuns.count(this.name, query), signal)) };
+  }
+
+  /** Labels are of workflows, here, and not of handlers. */
+  async handlersWith(_labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string[]> {
+    signal?.throwIfAborted();
+    return [];
+  }
+
+  async get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const found: StoredRun[] = [];
+    for (const chunk of chunks([...new Set(ids)])) {
+      const query = { ids: chunk };
+      found.push(...(await this.#read(() => this.#store.gateRuns.list(this.name, query, chunk.length), signal)));
+    }
+    return found.map(workflowOf);
+  }
+
+  async observe(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, Observation>> {
+    const seen = new Map<string, Observation>();
+    for (const chunk of chunks([...new Set(ids)])) {
+      const { runs, steps } = await this.#read(async () => {
+        const [runs, steps] = await Promise.all([
+          this.#store.gateRuns.list(this.name, { ids: chunk }, chunk.length),
+          this.#store.gateRuns.steps(this.name, chunk),
+        ]);
+        return { runs, steps: Map.groupBy(steps, ({ runId }) => runId) };
+      }, signal);
+      for (const { id, status, phase } of runs) {
+        seen.set(id, { status, phase, steps: (steps.get(id) ?? []).map(observed), hidesStep: false });
+      }
+    }
+    return seen;
+  }
+
+  async timers(_ids: readonly string[], signal?: AbortSignal): Promise<EngineTimer[]> {
+    signal?.throwIfAborted();
+    return [];
+  }
+
+  /** Nothing else pauses, here. */
+  async pausedByGate(ids: readonly string[], signal?: AbortSignal): Promise<Set<string>> {
+    signal?.throwIfAborted();
+    return new Set(ids.filter((id) => this.runs.get(id)?.status === "paused"));
+  }
+
+  async trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined> {
+    const { run, steps } = await this.#read(async () => {
+      const [[run], steps] = await Promise.all([
+        this.#store.gateRuns.list(this.name, { ids: [id] }, 1),
+        this.#store.gateRuns.steps(this.name, [id]),
+      ]);
+      return { run, steps };
+    }, signal);
+    return run && [started(run), ...steps.map(traced), ...ended(run)];
+  }
+
+  async changedSince(since: Date, limit: number, signal?: AbortSignal): Promise<EngineWorkflow[]> {
+    const changed = await this.#read(
+      () => this.#store.gateRuns.changedSince(this.name, since.getTime(), limit),
+      signal,
+    );
+    return changed.map(workflowOf);
+  }
+
+  async hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>> {
+    signal?.throwIfAborted();
+    const answers = ids.map((id): [string, HoldAnswer] => {
+      if (this.runs.hold(id)) return [id, { kind: "accepted", time: Date.now() }];
+      return [id, { kind: this.runs.knows(id) ? "notYet" : "unknown" }];
+    });
+    await this.#kept();
+    return new Map(answers);
+  }
+
+  async release(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ReleaseAnswer>> {
+    signal?.throwIfAborted();
+    const answers = ids.map((id): [string, ReleaseAnswer] => {
+      if (this.runs.release(id)) return [id, { kind: "released" }];
+      return [id, { kind: this.runs.knows(id) ? "ended" : "unknown" }];
+    });
+    await this.#kept();
+    return new Map(answers);
+  }
+
+  close(): Promise<void> {
+    return this.runs.close();
+  }
+
+  /** Reads the store with all in it that was told. */
+  async #read<Result>(query: () => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+    signal?.throwIfAborted();
+    await this.#kept();
+    try {
+      return await query();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new MissionControlError("ENGINE_UNAVAILABLE", `what ${this.name} keeps cannot be read: ${message}`, {
+        metadata: { engine: this.name },
+        cause: error,
+      });
+    } finally {
+      signal?.throwIfAborted();
+    }
+  }
+
+  /** A disk that refuses keeps nothing from being held, or shown as it was before: `runs.fault` tells of it. */
+  async #kept(): Promise<void> {
+    await this.runs.written().catch(() => undefined);
+  }
+}
+
+function observed({ index, name, startTime, endTime, outcome }: StoredStep): ObservedStep {
+  return {
+    index,
+    name,
+    startTime: new Date(startTime),
+    endTime: endTime === undefined ? undefined : new Date(endTime),
+    succeeded: outcome === "succeeded",
+    failing: false,
+  };
+}
+
+const nothing = {
+  endTime: undefined,
+  outcome: "none",
+  errorMessage: "",
+  childId: undefined,
+  dueTime: undefined,
+} as const;
+
+function started({ createTime, type, startTime }: StoredRun): EngineTraceEntry {
+  return { ...nothing, kind: "started", name: type, startTime: new Date(startTime ?? createTime) };
+}
+
+function traced({ name, startTime, endTime, outcome, errorMessage }: StoredStep): EngineTraceEntry {
+  return {
+    ...nothing,
+    kind: "step",
+    name,
+    startTime: new Date(startTime),
+    endTime: endTime === undefined ? undefined : new Date(endTime),
+    outcome: outcome === "unknown" ? "none" : outcome,
+    errorMessage: outcome === "unknown" ? "nobody told how it ended" : errorMessage,
+  };
+}
+
+function ended({ endTime, status, errorMessage }: StoredRun): EngineTraceEntry[] {
+  if (endTime === undefined) return [];
+  const outcome = status === "completed" ? "succeeded" : status === "canceled" ? "canceled" : "failed";
+  return [{ ...nothing, kind: "ended", name: status, startTime: new Date(endTime), outcome, errorMessage }];
+}
+
+function* chunks(ids: readonly string[]): Generator<readonly string[]> {
+  for (let at = 0; at < ids.length; at += chunkSize) yield ids.slice(at, at + chunkSize);
+}

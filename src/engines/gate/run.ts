@@ -1,0 +1,263 @@
+import type { RunStatus, StoredRun, StoredStep } from "../../store/gate-runs.ts";
+import type { EngineWorkflow } from "../engine.ts";
+import type { RunFacts, RunOutcome, StepFacts } from "./events.ts";
+
+/** Steps of one workflow that are kept; what it does beyond is counted as in flight, and not kept. */
+const maxSteps = 10_000;
+const maxLabels = 64;
+
+/** An ask that stays open. */
+export interface OpenAsk {
+  readonly step: StepFacts | undefined;
+  letGo(): void;
+}
+
+/** One workflow that has not ended, as its runtime told of it. Knows what it does, not whether it may. */
+export class Run {
+  readonly engine: string;
+  readonly id: string;
+  /** Steps that have begun and not ended, by the runtime's ids. */
+  readonly inFlight = new Map<string, StoredStep>();
+  readonly asks = new Set<OpenAsk>();
+  /** Steps that changed since they were last taken to be written. */
+  #unwritten = new Map<number, StoredStep>();
+  /** The place of each step that is kept. */
+  readonly #places = new Map<string, number>();
+  #type = "";
+  #name = "";
+  #labels: Readonly<Record<string, string>> = {};
+  #parentId: string | undefined;
+  #phase: string;
+  /** True while it waits, in its runtime, before a step. */
+  #waits = false;
+  #silent = false;
+  #held = false;
+  #ended: RunOutcome | undefined;
+  #errorMessage = "";
+  #createTime: number;
+  #startTime: number | undefined;
+  #updateTime: number;
+  #seenTime: number;
+  #endTime: number | undefined;
+
+  constructor(engine: string, id: string, time: number) {
+    this.engine = engine;
+    this.id = id;
+    this.#phase = "between steps";
+    this.#createTime = time;
+    this.#updateTime = Date.now();
+    this.#seenTime = this.#updateTime;
+  }
+
+  /** As it was kept. Whether it still stands nobody knows: who asked has lost the connection. */
+  static restore(stored: StoredRun, steps: readonly StoredStep[]): Run {
+    const run = new Run(stored.engine, stored.id, stored.createTime);
+    run.#type = stored.type;
+    run.#name = stored.name;
+    run.#labels = stored.labels;
+    run.#parentId = stored.parentId;
+    run.#startTime = stored.startTime;
+    run.#updateTime = stored.updateTime;
+    run.#seenTime = stored.seenTime;
+    run.#held = stored.held;
+    run.#phase = stored.phase;
+    run.#silent = stored.status === "silent";
+    for (const step of steps) {
+      run.#places.set(step.stepId, step.index);
+      if (step.outcome === "inFlight") run.inFlight.set(step.stepId, step);
+    }
+    if (stored.status === "paused")
+      run.lose("Mission Control was started anew while it waited, and it has not asked again");
+    return run;
+  }
+
+  get held(): boolean {
+    return this.#held;
+  }
+
+  get seenTime(): number {
+    return this.#seenTime;
+  }
+
+  get hasEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  get status(): RunStatus {
+    if (this.#ended) return this.#ended;
+    if (this.#silent) return "silent";
+    return this.#held && (this.asks.size > 0 || this.#waits) && this.inFlight.size === 0 ? "paused" : "running";
+  }
+
+  /** In more words than the status. */
+  get phase(): string {
+    if (this.#ended) return this.#ended;
+    if (this.#silent) return this.#phase;
+    if (this.inFlight.size > 0) return "in a step";
+    return this.asks.size > 0 || this.#waits ? "waiting at the gate" : "between steps";
+  }
+
+  /** What is told of it is news: it is alive. */
+  tell({ type, name, labels, parentId }: Omit<RunFacts, "id">): void {
+    this.#type = type ?? this.#type;
+    this.#name = name ?? this.#name;
+    this.#parentId = parentId ?? this.#parentId;
+    if (labels) this.#labels = Object.fromEntries(Object.entries({ ...this.#labels, ...labels }).slice(0, maxLabels));
+    this.alive();
+    this.touch();
+  }
+
+  /** It was heard of. True where that is news. */
+  alive(): boolean {
+    this.#seenTime = Date.now();
+    if (!this.#silent) return false;
+    this.#silent = false;
+    this.touch();
+    return true;
+  }
+
+  /** Nobody knows whether it runs. */
+  lose(why: string): void {
+    if (this.#silent || this.#ended) return;
+    this.#silent = true;
+    this.#waits = false;
+    this.#phase = why;
+    this.touch();
+  }
+
+  hold(held: boolean): void {
+    if (this.#held === held) return;
+    this.#held = held;
+    this.touch();
+  }
+
+  /** It waits, in its runtime, before this step. */
+  waits(step: StepFacts): void {
+    // A runtime that waits before a step is not in it.
+    this.inFlight.delete(step.id);
+    this.#waits = true;
+    this.touch();
+  }
+
+  begin(time: number): void {
+    this.#startTime ??= time;
+    this.touch();
+  }
+
+  /** The step begins: a step that began before begins anew, and is the same. */
+  start(step: StepFacts, time: number): void {
+    this.begin(time);
+    this.#waits = false;
+    const index = this.#places.get(step.id) ?? this.#places.size;
+    const begun: StoredStep = {
+      engine: this.engine,
+      runId: this.id,
+      index,
+      stepId: step.id,
+      name: step.name,
+      agent: step.agent ?? "",
+      riskLevel: step.riskLevel ?? "",
+      startTime: time,
+      endTime: undefined,
+      outcome: "inFlight",
+      errorMessage: "",
+    };
+    this.inFlight.set(step.id, begun);
+    this.#keep(begun);
+  }
+
+  /** True where the step has begun, now or before. */
+  hasBegun(stepId: string): boolean {
+    return this.#places.has(stepId);
+  }
+
+  finish(stepId: string, outcome: StoredStep["outcome"], errorMessage: string, time: number): void {
+    const begun = this.inFlight.get(stepId);
+    if (begun === undefined) return;
+    this.inFlight.delete(stepId);
+    this.#keep({ ...begun, endTime: Math.max(time, begun.startTime), outcome, errorMessage });
+  }
+
+  end(outcome: RunOutcome, errorMessage: string, time: number): void {
+    for (const stepId of [...this.inFlight.keys()]) this.finish(stepId, "unknown", "", time);
+    this.#silent = false;
+    this.#waits = false;
+    this.#held = false;
+    this.#ended = outcome;
+    this.#errorMessage = errorMessage;
+    this.#endTime = Math.max(time, this.#createTime);
+    this.touch();
+  }
+
+  /** Its record changes now: no two changes have the same moment where the clock can tell them apart. */
+  touch(): void {
+    this.#updateTime = Math.max(Date.now(), this.#updateTime);
+  }
+
+  /** As engines show it. */
+  get workflow(): EngineWorkflow {
+    return workflowOf(this.stored);
+  }
+
+  /** As it is to be kept. */
+  get stored(): StoredRun {
+    return {
+      engine: this.engine,
+      id: this.id,
+      type: this.#type,
+      name: this.#name || this.#type,
+      labels: this.#labels,
+      parentId: this.#parentId,
+      status: this.status,
+      phase: this.phase,
+      createTime: this.#createTime,
+      startTime: this.#startTime,
+      updateTime: this.#updateTime,
+      seenTime: this.#seenTime,
+      endTime: this.#endTime,
+      errorMessage: this.#errorMessage,
+      held: this.#held,
+    };
+  }
+
+  /** The steps that changed since this was last asked. */
+  takeUnwritten(): StoredStep[] {
+    const steps = [...this.#unwritten.values()];
+    this.#unwritten = new Map();
+    return steps;
+  }
+
+  /** What was taken could not be written. */
+  giveBack(steps: readonly StoredStep[]): void {
+    for (const step of steps) if (!this.#unwritten.has(step.index)) this.#unwritten.set(step.index, step);
+  }
+
+  #keep(step: StoredStep): void {
+    this.touch();
+    if (!this.#places.has(step.stepId)) {
+      if (this.#places.size >= maxSteps) return;
+      this.#places.set(step.stepId, step.index);
+    }
+    this.#unwritten.set(step.index, step);
+  }
+}
+
+/** A workflow as engines show it, from how it is kept. */
+export function workflowOf(stored: StoredRun): EngineWorkflow {
+  const date = (time: number | undefined) => (time === undefined ? undefined : new Date(time));
+  return {
+    id: stored.id,
+    type: stored.type,
+    name: stored.name,
+    status: stored.status,
+    phase: stored.phase,
+    labels: stored.labels,
+    parentId: stored.parentId,
+    createTime: new Date(stored.createTime),
+    startTime: date(stored.startTime),
+    updateTime: new Date(stored.updateTime),
+    endTime: date(stored.endTime),
+    errorMessage: stored.errorMessage,
+    dueTime: undefined,
+  };
+}
