@@ -4,6 +4,7 @@ import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/refl
 import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { Gate } from "../gen/missioncontrol/gate/v1/gate_pb.ts";
 import { Metrics as MetricsDescriptor } from "../gen/missioncontrol/metrics/v1/metrics_pb.ts";
+import { Access as AccessDescriptor } from "../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.ts";
 import { GateTokens as GateTokensDescriptor } from "../gen/missioncontrol/v1/gate_tokens_pb.ts";
@@ -49,6 +50,7 @@ import { openPolicy } from "./policy/open.ts";
 import { PolicyReload } from "./policy/reload.ts";
 import type { RemoteConfig } from "./policy/remote.ts";
 import { defaultRoles, type Roles } from "./policy/roles.ts";
+import { accessService } from "./services/access.ts";
 import { auditLogService } from "./services/audit-log.ts";
 import { BrakeTargets } from "./services/brake-targets.ts";
 import { brakesService } from "./services/brakes.ts";
@@ -238,6 +240,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     RevocationsDescriptor,
     Gate,
     GateTokensDescriptor,
+    AccessDescriptor,
     MetricsDescriptor,
     ReflectionV1,
     ReflectionV1Alpha,
@@ -294,6 +297,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       router.service(RevocationsDescriptor, revocationsService(revocations));
       router.service(Gate, gateService(gates));
       router.service(GateTokensDescriptor, gateTokensService(gateTokens, gates));
+      // Gates have tokens in place of roles.
+      const methods = services.filter((service) => service !== Gate).flatMap((service) => service.methods);
+      router.service(AccessDescriptor, accessService({ access, policy, targets, methods }));
     },
     interceptors: chain.map((link) => link.interceptor),
     authenticate: authenticator(verifier.verify, gateTokens),

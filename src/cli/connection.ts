@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
@@ -13,6 +14,7 @@ export interface Connection {
   readonly brakes: Client<typeof Brakes>;
   readonly auditLog: Client<typeof AuditLog>;
   readonly revocations: Client<typeof Revocations>;
+  readonly access: Client<typeof Access>;
   close(): void;
 }
 
@@ -32,6 +34,7 @@ export function connect(settings: Pick<Settings, "server" | "token">): Connectio
     brakes: createClient(Brakes, transport),
     auditLog: createClient(AuditLog, transport),
     revocations: createClient(Revocations, transport),
+    access: createClient(Access, transport),
     close: () => sessionManager.abort(),
   };
 }

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { auditCommand } from "./commands/audit.ts";
 import { brakeCommand } from "./commands/brake.ts";
+import { canCommand } from "./commands/can.ts";
 import { getCommand } from "./commands/get.ts";
 import { healthCommand } from "./commands/health.ts";
 import { listCommand } from "./commands/list.ts";
@@ -71,6 +72,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     healthCommand,
     auditCommand,
     tokenCommand,
+    canCommand,
     policyCommand,
   ]) {
     command(program, host);

@@ -17,7 +17,7 @@ export interface Host extends Surroundings {
 }
 
 /** What a command works with while it runs. */
-export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog" | "revocations"> {
+export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog" | "revocations" | "access"> {
   readonly settings: Settings;
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
@@ -59,6 +59,7 @@ export async function withSession(
       brakes: connection.brakes,
       auditLog: connection.auditLog,
       revocations: connection.revocations,
+      access: connection.access,
       call: (extraMs = 0) => ({ signal: host.signal, timeoutMs: settings.timeoutMs + extraMs }),
     });
     if (code !== undefined) host.setExitCode(code);

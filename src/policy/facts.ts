@@ -52,7 +52,7 @@ export function brakeFacts({ brakeId, radius, ...facts }: BrakeFacts): JsonObjec
 
 /** What a remote is told beside the caller, the action, the workflow and the brake. */
 export function callFacts(question: PolicyQuestion): JsonObject {
-  const { reason, emergency, ticket = "", time, protocol, source, client = "" } = question;
+  const { reason, emergency, ticket = "", time, protocol, source, client = "", hypothetical = false } = question;
   return {
     reason: reason.trim(),
     emergency,
@@ -62,5 +62,6 @@ export function callFacts(question: PolicyQuestion): JsonObject {
     protocol,
     source_address: source,
     client_version: client,
+    ...(hypothetical && { hypothetical }),
   };
 }

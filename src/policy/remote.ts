@@ -262,7 +262,7 @@ function goesOn(
 
 /** The very same question: all that a remote is told but the time, and what follows from it. */
 function keyOf(question: PolicyQuestion): string {
-  const { action, workflow, brake, reason, emergency, ticket, protocol, source, client } = question;
+  const { action, workflow, brake, reason, emergency, ticket, protocol, source, client, hypothetical } = question;
   const { authentication: _, ...user } = userFacts(question);
   return JSON.stringify([
     action,
@@ -274,6 +274,6 @@ function keyOf(question: PolicyQuestion): string {
     ],
     workflow && workflowFacts(workflow),
     brake && brakeFacts(brake),
-    [reason, emergency, ticket, protocol, source, client],
+    [reason, emergency, ticket, protocol, source, client, hypothetical === true],
   ]);
 }

@@ -5,6 +5,7 @@ export const permissions = [
   "workflows.resume",
   "health.read",
   "access.read",
+  "policy.explain",
   "brakes.read",
   "brakes.engage",
   "brakes.approve",
@@ -58,7 +59,7 @@ const sre: readonly Permission[] = [
 /** The roles where the configuration names none. */
 export const defaultRoles: Roles = {
   viewer: { permissions: viewer },
-  auditor: { permissions: [...viewer, "audit.read"] },
+  auditor: { permissions: [...viewer, "audit.read", "policy.explain"] },
   sre: { permissions: sre },
   sre_admin: {
     permissions: [
@@ -68,6 +69,7 @@ export const defaultRoles: Roles = {
       "audit.read",
       "audit.erase",
       "audit.rotate_key",
+      "policy.explain",
       "tokens.revoke",
       "gates.manage",
     ],

@@ -1,5 +1,32 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { PolicyPoint_Outcome as Outcome, type PolicyDecisionSchema } from "../../gen/missioncontrol/v1/access_pb.ts";
+import type { Decision } from "../policy/decision.ts";
+import { isYes } from "../policy/refusal.ts";
 import type { PolicyReload } from "../policy/reload.ts";
 import type { Component } from "./health.ts";
+
+const outcomes = {
+  allowed: Outcome.ALLOWED,
+  denied: Outcome.DENIED,
+  failed: Outcome.FAILED,
+  unreachable: Outcome.UNREACHABLE,
+  bypassed: Outcome.BYPASSED,
+} as const;
+
+/** A decision, as it is shown. */
+export function decisionMessage(decision: Decision): MessageInitShape<typeof PolicyDecisionSchema> {
+  const { message, policyIds, policySetHash, points } = decision;
+  return {
+    allowed: isYes(decision),
+    ...{ message, policySetHash },
+    policyIds: [...policyIds],
+    points: points.map(({ point, outcome, message, policyIds, cached }) => ({
+      ...{ point, message, cached },
+      outcome: outcomes[outcome],
+      policyIds: [...policyIds],
+    })),
+  };
+}
 
 /** Which embedded policies decide, and whether they are those of their folder. */
 export function embeddedPolicyComponent(reload: PolicyReload): Component {

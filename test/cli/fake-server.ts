@@ -3,6 +3,7 @@ import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
@@ -21,6 +22,7 @@ export async function startFakeServer(
     readonly brakes?: Partial<ServiceImpl<typeof Brakes>>;
     readonly auditLog?: Partial<ServiceImpl<typeof AuditLog>>;
     readonly revocations?: Partial<ServiceImpl<typeof Revocations>>;
+    readonly access?: Partial<ServiceImpl<typeof Access>>;
   },
   port = 0,
 ): Promise<FakeServer> {
@@ -39,6 +41,7 @@ export async function startFakeServer(
         router.service(Brakes, rpcs.brakes ?? {});
         router.service(AuditLog, rpcs.auditLog ?? {});
         router.service(Revocations, rpcs.revocations ?? {});
+        router.service(Access, rpcs.access ?? {});
       },
     }),
   );

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Metrics } from "../../gen/missioncontrol/metrics/v1/metrics_pb.ts";
+import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
@@ -34,7 +35,7 @@ describe("the OpenAPI description", () => {
   });
 
   it("has every binding of every RPC", () => {
-    const services = [MissionControl, Brakes, AuditLog, GateTokens, Revocations, Metrics];
+    const services = [MissionControl, Brakes, AuditLog, GateTokens, Revocations, Access, Metrics];
     const bindings = services.flatMap((service) => service.methods).flatMap(bindingsOf);
     expect(bindings.length).toBeGreaterThan(8);
     for (const { httpMethod, path, method } of bindings) {

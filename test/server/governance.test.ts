@@ -8,6 +8,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
@@ -22,7 +23,7 @@ import { startTestServer, type TestServer } from "../fixture/server.ts";
 import { entriesOf, told, toldOf } from "./ledger.ts";
 
 /** Gates attach with tokens and a stream of their own: test/gate has these. */
-const services = [MissionControl, Brakes, AuditLog, Revocations, GateTokens];
+const services = [MissionControl, Brakes, AuditLog, Revocations, GateTokens, Access];
 const methods = services.flatMap((service): DescMethod[] => [...service.methods]);
 
 /** Who may what: the design's table of roles. */
@@ -40,6 +41,8 @@ const rolesWith: Record<string, readonly string[]> = {
   "audit.rotate_key": ["sre_admin"],
   "audit.erase": ["sre_admin"],
   "tokens.revoke": ["sre_admin"],
+  "access.read": ["viewer", "sre", "sre_admin", "auditor"],
+  "policy.explain": ["sre_admin", "auditor"],
 };
 const roles = ["viewer", "sre", "sre_admin", "auditor", "sre_admin_of_another_system"];
 
@@ -162,6 +165,7 @@ function requestOf(
     if (method === GateTokens.method.createGateToken && name === "engine") request[localName] = "restate";
     if (name === "reason") request[localName] = "governance";
     if (name === "issuer") request[localName] = "mission-control-dev";
+    if (method === Access.method.explainPolicy && name === "action") request[localName] = "runtime.pause";
     if (name === "token_id") request[localName] = "of-nobody";
   }
   return create(method.input, request as never);

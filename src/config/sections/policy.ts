@@ -1,5 +1,6 @@
 import { getOption } from "@bufbuild/protobuf";
 import * as z from "zod";
+import { Access } from "../../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../../gen/missioncontrol/v1/brakes_pb.ts";
 import { GateTokens } from "../../../gen/missioncontrol/v1/gate_tokens_pb.ts";
@@ -9,7 +10,7 @@ import { Revocations } from "../../../gen/missioncontrol/v1/revocations_pb.ts";
 import type { RemoteFiles } from "../../policy/remote/files.ts";
 import { duration, path, section, text } from "../section.ts";
 
-const actions = [MissionControl, Brakes, AuditLog, Revocations, GateTokens]
+const actions = [MissionControl, Brakes, AuditLog, Revocations, GateTokens, Access]
   .flatMap(({ methods }) => methods)
   .map((method) => getOption(method, governance).action);
 const loopback = ["127.0.0.1", "[::1]", "localhost"];
