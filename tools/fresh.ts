@@ -11,11 +11,14 @@ try {
   execFileSync(process.execPath, ["tools/openapi.ts", join(fresh, "openapi.json")], { stdio: "inherit" });
   const engines = join(temporary, "engines.md");
   execFileSync(process.execPath, ["tools/engines.ts", engines], { stdio: "inherit" });
+  const fields = join(temporary, "fields.py");
+  execFileSync(process.execPath, ["tools/verify-fields.ts", fields], { stdio: "inherit" });
   const isStale = (made: string, kept: string) => !read(made)?.equals(read(kept) ?? Buffer.of());
   const stale = [...new Set([...filesOf(fresh), ...filesOf("gen")])]
     .filter((file) => isStale(join(fresh, file), join("gen", file)))
     .map((file) => `gen/${file}`);
   if (isStale(engines, "docs/engines.md")) stale.push("docs/engines.md");
+  if (isStale(fields, "examples/verify/fields.py")) stale.push("examples/verify/fields.py");
   if (stale.length > 0) {
     console.error(
       `These generated files are not what their sources say:\n${stale.map((file) => `  ${file}`).join("\n")}`,

@@ -8,7 +8,7 @@ import {
 import { ProofError } from "./proof-error.ts";
 
 /** What of an entry has a column of its own, as the entry's JSON names it. */
-const columns = [
+export const columns = [
   "sequence",
   "time",
   "phase",

@@ -93,7 +93,7 @@ export class ExportVerifier {
     // The line is written anew from its bytes: nothing else may stand in it, readable or not, and in no other spelling.
     const { line } = message;
     if (isReadable && entry !== undefined && line.case === "entry") line.value.entry = entry;
-    if ((this.#isCsv ? csvRow(message, entry) : lineText(message)) !== text)
+    if (this.#written(message, entry) !== text)
       throw new ProofError(`${this.#place()} was edited: it is not what its bytes say`);
     return entry;
   }
@@ -156,6 +156,15 @@ export class ExportVerifier {
       acknowledgements,
       notCompared: this.#notCompared,
     };
+  }
+
+  #written(message: ExportAuditEntriesResponse, entry: AuditEntry | undefined): string {
+    try {
+      return this.#isCsv ? csvRow(message, entry) : lineText(message);
+    } catch (cause) {
+      // A time that is none, say.
+      throw new ProofError(`${this.#place()} has an entry that cannot be read`, { cause });
+    }
   }
 
   #takeBegin(begin: ExportBegin): void {

@@ -2,6 +2,7 @@ import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServeDirectory, type ServeDirectory } from "../../../fixture/serve-process.ts";
+import { python } from "../../../proof/python.ts";
 import { onTerminal, type Seen } from "../../console.ts";
 import { mctl, temporaryFolder } from "../../run.ts";
 
@@ -89,6 +90,9 @@ describe.each(["jsonl", "csv"])("an export as %s", (format) => {
     expect(code).toBe(0);
     const { entries, treeSize } = JSON.parse(stdout);
     expect(entries).toBe(treeSize);
+    const other = await python(["export", file, "--key", key]);
+    expect(other.code).toBe(0);
+    expect(JSON.parse(other.stdout)).toMatchObject({ verified: true, treeSize, entries });
     expect(readFileSync(file, "utf8").split("\n").length).toBe(entries + (format === "csv" ? 4 : 3));
   });
 });
@@ -118,8 +122,10 @@ test("a receipt proves one entry, offline, and what was changed in it proves not
   });
   const verified = await offline("--receipt", file, "-o", "json");
   expect(JSON.parse(verified.stdout)).toMatchObject({ verified: true, entry: { entryId: entries[0].entryId } });
+  expect((await python(["receipt", file, "--key", key])).code).toBe(0);
   writeFileSync(file, readFileSync(file, "utf8").replace(/"leafIndex":"\d+"/, '"leafIndex":"0"'));
   expect((await offline("--receipt", file)).code).toBe(9);
+  expect((await python(["receipt", file, "--key", key])).code).toBe(1);
   expect(await audit("receipt", "ae_none")).toMatchObject({
     code: 3,
     stderr: expect.stringMatching(/ENTRY_NOT_FOUND/),
@@ -139,6 +145,7 @@ test("the key is rotated: who trusts the old one follows, offline too", async ()
   await audit("export", file);
   expect((await mctl(["audit", "verify", "--offline", file, "--key", old])).code).toBe(0);
   expect((await offline("--offline", file)).code).toBe(0);
+  for (const by of [old, key]) expect((await python(["export", file, "--key", by])).code).toBe(0);
 });
 
 test("what is missing or cannot be is said, with what to do", async () => {
