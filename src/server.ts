@@ -20,6 +20,7 @@ import { GateRules } from "./brakes/gate-rules.ts";
 import { Gates } from "./brakes/gates.ts";
 import { isHeldNow } from "./brakes/held-now.ts";
 import { Lifecycle } from "./brakes/lifecycle.ts";
+import { Outages } from "./brakes/outages.ts";
 import { PauseCommands } from "./brakes/pause.ts";
 import { Reconciler } from "./brakes/reconciler.ts";
 import { settleIntents } from "./brakes/settle-intents.ts";
@@ -186,6 +187,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const brakes = await Brakes.open(store, ledger);
   const catching = new Catching(brakes, engineNames);
+  const outages = new Outages(engineNames, catching);
   for (const { name, runs } of gateEngines) {
     runs.holdBy((workflow) => isHeldNow(brakes, catching, name, workflow));
     brakes.onChange(() => runs.reconsider());
@@ -196,12 +198,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
   const reconcilers = allEngines.map(
-    (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), log),
+    (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), outages, log),
   );
   const pauses = new PauseCommands(brakes, engines, options.longestBrakeMs);
   const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
   const lifecycle = new Lifecycle(brakes, engines, rules.approveWithinMs, log);
-  const commands = new FleetCommands(brakes, engines, catching, gates, rules);
+  const commands = new FleetCommands(brakes, engines, catching, gates, outages, rules);
   const targets = new BrakeTargets(brakes, commands, access);
   const drillCommands = { brakes, engines, pauses, fleet: commands, gateRules };
   const drills = await Drills.open({ ...drillCommands, canaries, ledger, store, log });
@@ -283,6 +285,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
           commands,
           targets,
           gates,
+          outages,
           gateRules,
           workflows,
           drills,

@@ -13,6 +13,7 @@ import type { SeenBrake } from "./brake-sight.ts";
 import { expireTimeOf } from "./expiry.ts";
 import type { Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
+import type { Outages } from "./outages.ts";
 import { fleetReceipt } from "./receipt.ts";
 
 const states: Record<BrakeState, State> = {
@@ -30,8 +31,15 @@ export const stateNames: Readonly<Partial<Record<State, BrakeState>>> = {
   [State.EXPIRED]: "EXPIRED",
 };
 
+/** What a brake is seen beside: gates that are attached, and engines that do not answer. */
+export interface Surroundings {
+  readonly gates: Gates;
+  readonly outages: Outages;
+}
+
 /** A brake as a caller sees it, with the receipt over those of its holds that they may see. */
-export function brakeViewOf({ brake, holds: all, whole }: SeenBrake, gates: Gates): BrakeView {
+export function brakeViewOf(seen: SeenBrake, { gates, outages }: Surroundings): BrakeView {
+  const { brake, holds: all, whole } = seen;
   const result = create(BrakeSchema, {
     brakeId: brake.brakeId,
     includeDescendants: brake.includeDescendants,
@@ -46,6 +54,7 @@ export function brakeViewOf({ brake, holds: all, whole }: SeenBrake, gates: Gate
       whole ? brake : { ...brake, gates: [] },
       all,
       new Set(gates.attached().map(({ gate }) => gate)),
+      { away: outages.of(seen), hidden: outages.hidesFrom(brake) },
     ),
   });
   if (whole) result.selector = fromJson(SelectorSchema, brake.selector);

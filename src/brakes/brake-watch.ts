@@ -12,10 +12,9 @@ import {
 import type { Reach } from "../policy/reach.ts";
 import type { Hold } from "../store/brake.ts";
 import { seenWithin } from "./brake-sight.ts";
-import { brakeViewOf } from "./brake-view.ts";
+import { brakeViewOf, type Surroundings } from "./brake-view.ts";
 import type { Brakes } from "./brakes.ts";
 import { brakeNotFound } from "./fleet.ts";
-import type { Gates } from "./gates.ts";
 import { receiptOf } from "./view.ts";
 
 /** Workflows in one event, at most. */
@@ -29,7 +28,7 @@ const pace = { eventMs: 100, heartbeatMs: 15_000 } as const;
  */
 export async function* watchBrake(
   brakes: Brakes,
-  gates: Gates,
+  surroundings: Surroundings,
   brakeId: string,
   includeWorkflows: boolean,
   reach: Reach,
@@ -39,6 +38,7 @@ export async function* watchBrake(
   const off = brakes.onChange(({ brakeIds }) => {
     if (brakeIds.has(brakeId)) changed.abort();
   });
+  const offOutages = surroundings.outages.onChange(() => changed.abort());
   const told = new Map<string, string>();
   let warned = false;
   let shown: BrakeView | undefined;
@@ -56,10 +56,10 @@ export async function* watchBrake(
       let changes = includeWorkflows ? news(holds, told) : [];
       // A thousand in each event, until all are told.
       for (; changes.length === perEvent; changes = news(holds, told)) {
-        yield eventOf(Kind.PROGRESS, brakeViewOf(seen, gates), holds, changes);
+        yield eventOf(Kind.PROGRESS, brakeViewOf(seen, surroundings), holds, changes);
       }
       const before = shown;
-      shown = brakeViewOf(seen, gates);
+      shown = brakeViewOf(seen, surroundings);
       // What happens beyond reach is not even told as a change of nothing.
       const isNews = kind !== Kind.PROGRESS || changes.length > 0 || !before || !equals(BrakeSchema, before, shown);
       const silent = performance.now() - toldTime >= pace.heartbeatMs;
@@ -71,11 +71,12 @@ export async function* watchBrake(
       while (!changed.signal.aborted && !signal.aborted) {
         const waiting = AbortSignal.any([changed.signal, signal]);
         const silent = await delay(pace.heartbeatMs, true, { signal: waiting }).catch(() => false);
-        if (silent) yield eventOf(Kind.HEARTBEAT, brakeViewOf(seen, gates), holds, []);
+        if (silent) yield eventOf(Kind.HEARTBEAT, brakeViewOf(seen, surroundings), holds, []);
       }
     }
   } finally {
     off();
+    offOutages();
   }
 }
 

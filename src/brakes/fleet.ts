@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { fromJson, toJson } from "@bufbuild/protobuf";
 import { type Selector, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
+import { isOutage, within } from "../engines/outage.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
-import { formatWorkflowId } from "../engines/workflow-id.ts";
+import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
@@ -14,11 +15,15 @@ import { boundedExpiry } from "./expiry.ts";
 import type { Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
 import { lockOf, stageSize } from "./lifecycle.ts";
+import type { Outages } from "./outages.ts";
 import { newBrakeId } from "./pause.ts";
 import { type CompiledSelector, compileSelector } from "./selector.ts";
 
 /** Workflows that are caught in one write. */
 const pageSize = 2_000;
+
+/** Of several engines, one that has not said within this time what it runs is caught up with later, ms. */
+const answerWithinMs = 2_000;
 
 /** What is configured for fleets. */
 export interface FleetRules {
@@ -59,6 +64,8 @@ export interface Resolved {
   readonly ids: readonly string[];
   /** SHA-256 over these, in hex. */
   readonly setHash: string;
+  /** Engines that did not answer: what matches there is not among these. */
+  readonly unreachable: readonly { readonly engine: string; readonly message: string }[];
 }
 
 /** What EngageBrake asks for. */
@@ -78,15 +85,30 @@ export interface EngageFleet extends Asking {
   readonly roles: readonly string[];
 }
 
+/** What a brake holds from its engagement on, and the engines that were looked at for it. */
+interface FirstCatch {
+  readonly holds: readonly Hold[];
+  readonly lookedAt: readonly string[];
+}
+
 /** Engages, approves and releases brakes on whatever their selectors match. */
 export class FleetCommands {
   readonly #brakes: Brakes;
   readonly #engines: EngineRegistry;
   readonly #catching: Catching;
   readonly #gates: Gates;
+  readonly #outages: Outages;
   readonly #rules: FleetRules;
 
-  constructor(brakes: Brakes, engines: EngineRegistry, catching: Catching, gates: Gates, rules: FleetRules) {
+  constructor(
+    brakes: Brakes,
+    engines: EngineRegistry,
+    catching: Catching,
+    gates: Gates,
+    outages: Outages,
+    rules: FleetRules,
+  ) {
+    this.#outages = outages;
     this.#brakes = brakes;
     this.#engines = engines;
     this.#catching = catching;
@@ -94,7 +116,10 @@ export class FleetCommands {
     this.#rules = rules;
   }
 
-  /** What the selector matches now. Throws SELECTOR_EMPTY, SELECTOR_INVALID, ENGINE_UNAVAILABLE. */
+  /**
+   * What the selector matches now, as far as engines answer. Throws SELECTOR_EMPTY, SELECTOR_INVALID, and ENGINE_UNAVAILABLE
+   * where none of them does.
+   */
   async resolve(
     selector: Selector,
     includeDescendants: boolean,
@@ -107,21 +132,32 @@ export class FleetCommands {
       engines.map(({ name }) => name),
       reach,
     );
+    const asked = engines.filter(({ name }) => compiled.listQuery(name) !== undefined);
+    const answers = await Promise.allSettled(
+      asked.map((engine) => this.#open(engine, compiled, includeDescendants, asked.length > 1, signal)),
+    );
+    signal?.throwIfAborted();
     const byEngine = new Map<Engine, readonly EngineWorkflow[]>();
     const ids: string[] = [];
-    for (const engine of engines) {
-      const query = compiled.listQuery(engine.name);
-      if (!query) continue;
-      const rows = await engine.open(
-        { anyOf: [{ ...query, statuses: undefined }], children: includeDescendants, paused: true },
-        signal,
-      );
-      const matched = withDescendants(engine.name, rows, compiled, includeDescendants);
+    const faults: MissionControlError[] = [];
+    for (const [index, engine] of asked.entries()) {
+      const answer = answers[index];
+      if (answer?.status === "rejected") {
+        if (!isOutage(answer.reason)) throw answer.reason;
+        this.#outages.began(engine.name, answer.reason.message);
+        faults.push(answer.reason);
+        continue;
+      }
+      this.#outages.ended(engine.name);
+      const matched = withDescendants(engine.name, answer?.value ?? [], compiled, includeDescendants);
       byEngine.set(engine, matched);
       for (const { id } of matched) ids.push(formatWorkflowId(engine.name, id));
     }
+    if (faults.length > 0 && faults.length === asked.length) throw faults[0];
     const setHash = createHash("sha256").update(ids.sort().join("\n")).digest("hex");
-    return { selector: compiled, byEngine, count: ids.length, ids, setHash };
+    const away = asked.filter((engine) => !byEngine.has(engine));
+    const unreachable = away.map(({ name }, index) => ({ engine: name, message: faults[index]?.message ?? "" }));
+    return { selector: compiled, byEngine, count: ids.length, ids, setHash, unreachable };
   }
 
   /** The widest blast radius of these roles. */
@@ -176,16 +212,17 @@ export class FleetCommands {
       release: undefined,
       gates: waits ? [] : this.#attachedGates(),
     };
-    const found = waits ? [] : await this.#firstCatch(brake, resolved);
+    const first = waits ? undefined : await this.#firstCatch(brake, resolved);
     const about = {
-      message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${resolved.count} match`,
+      message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${matchesOf(resolved)}`,
       reason: command.reason,
       emergency: command.emergency,
       intentEntryId: command.entryId,
     };
-    if (waits) await this.#brakes.update("brake.awaiting-approval", { brakes: [brake], claim: command.claim }, about);
-    else {
-      await this.#brakes.exclusively(brake.brakeId, () => this.#writeEngaged(brake, found, command.claim, about));
+    if (first === undefined) {
+      await this.#brakes.update("brake.awaiting-approval", { brakes: [brake], claim: command.claim }, about);
+    } else {
+      await this.#brakes.exclusively(brake.brakeId, () => this.#writeEngaged(brake, first, command.claim, about));
     }
     return brake;
   }
@@ -236,7 +273,10 @@ export class FleetCommands {
       }
       const selector = fromJson(SelectorSchema, brake.selector);
       const resolved = await this.resolve(selector, brake.includeDescendants, new Reach(brake.scopes));
-      const drift = new Set(resolved.ids).symmetricDifference(new Set(approval.ids)).size;
+      // What an engine runs that does not answer has neither come nor gone.
+      const away = new Set(resolved.unreachable.map(({ engine }) => engine));
+      const expected = approval.ids.filter((workflowId) => !away.has(parseWorkflowId(workflowId)?.engine ?? ""));
+      const drift = new Set(resolved.ids).symmetricDifference(new Set(expected)).size;
       if (drift > approval.tolerance) {
         throw new MissionControlError(
           "SET_CHANGED",
@@ -253,7 +293,7 @@ export class FleetCommands {
       };
       await this.#writeEngaged(next, await this.#firstCatch(next, resolved), asking.claim, {
         ...about,
-        message: `approved by ${asking.subject}, engaged: ${resolved.count} match`,
+        message: `approved by ${asking.subject}, engaged: ${matchesOf(resolved)}`,
       });
       return next;
     });
@@ -323,15 +363,17 @@ export class FleetCommands {
     });
   }
 
-  async #firstCatch(brake: Brake, resolved: Resolved): Promise<Hold[]> {
+  async #firstCatch(brake: Brake, resolved: Resolved): Promise<FirstCatch> {
     const all: Hold[] = [];
+    const lookedAt: string[] = [];
     for (const [engine, rows] of resolved.byEngine) {
-      const paused = rows.filter((row) => row.status === "paused").map((row) => row.id);
-      const byGate = paused.length > 0 ? await engine.pausedByGate(paused) : new Set<string>();
+      const byGate = await this.#pausedByGate(engine, rows);
+      if (byGate === undefined) continue;
       const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false, byGate);
       for (const hold of found) all.push({ ...hold, order: all.length });
+      lookedAt.push(engine.name);
     }
-    return all;
+    return { holds: all, lookedAt };
   }
 
   /**
@@ -341,7 +383,7 @@ export class FleetCommands {
    */
   #writeEngaged(
     brake: Brake,
-    caught: readonly Hold[],
+    { holds: caught, lookedAt }: FirstCatch,
     claim: Claim | undefined,
     about: Parameters<Brakes["update"]>[2],
   ): Promise<void> {
@@ -357,8 +399,33 @@ export class FleetCommands {
       } catch {
         return;
       }
-      for (const { name } of this.#engines.select()) this.#catching.looked(brake, name);
+      for (const engine of lookedAt) this.#catching.looked(brake, engine);
     });
+  }
+
+  /** Those that a gate has paused; undefined where the engine does not answer any more: then it is caught up with later. */
+  async #pausedByGate(engine: Engine, rows: readonly EngineWorkflow[]): Promise<ReadonlySet<string> | undefined> {
+    const paused = rows.filter((row) => row.status === "paused").map((row) => row.id);
+    if (paused.length === 0) return new Set();
+    try {
+      return await within(engine.name, answerWithinMs, undefined, (signal) => engine.pausedByGate(paused, signal));
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      this.#outages.began(engine.name, error.message);
+      return undefined;
+    }
+  }
+
+  #open(
+    engine: Engine,
+    compiled: CompiledSelector,
+    children: boolean,
+    among: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<EngineWorkflow[]> {
+    const query = { anyOf: [{ ...compiled.listQuery(engine.name), statuses: undefined }], children, paused: true };
+    if (!among) return engine.open(query, signal);
+    return within(engine.name, answerWithinMs, signal, (bounded) => engine.open(query, bounded));
   }
 
   #attachedGates(): Brake["gates"] {
@@ -369,6 +436,12 @@ export class FleetCommands {
     const { tolerance } = this.#rules;
     return Math.max(tolerance.count, Math.floor((count * tolerance.percent) / 100));
   }
+}
+
+/** "12 match", with the engines that did not answer. */
+function matchesOf({ count, unreachable }: Resolved): string {
+  const away = unreachable.map(({ engine }) => engine);
+  return `${count} match${away.length > 0 ? `; unreachable: ${away.join(", ")}` : ""}`;
 }
 
 /** @param unsaid for the ledger only: nobody may tell what is hidden from what is not there. */

@@ -18,6 +18,9 @@ const retryMs = 1_000;
 /** Reports of gates that wait to be looked at. */
 const maxHeld = 100_000;
 
+/** So long an engine is asked for the handlers with labels, ms: what is to be told meanwhile does not wait for it. */
+const labelsMs = 1_000;
+
 /** Keeps the gates' rules what the engaged brakes say. Gates help; what they do not know is held by the sweep. */
 export class GateRules {
   readonly #brakes: Brakes;
@@ -120,16 +123,18 @@ export class GateRules {
   async #rounds(): Promise<void> {
     do {
       this.#again = false;
-      for (const engine of this.#engines.select()) {
-        try {
-          this.#revisions.set(engine.name, this.#gates.setRules(engine.name, await this.#rulesFor(engine.name)));
-          this.#untold.delete(engine.name);
-        } catch (error) {
-          this.#untold.add(engine.name);
-          this.#log.error({ err: error, engine: engine.name }, "the gates' rules could not be brought up to date");
-        }
-      }
+      await Promise.all(this.#engines.select().map(({ name }) => this.#tell(name)));
     } while (this.#again);
+  }
+
+  async #tell(engine: string): Promise<void> {
+    try {
+      this.#revisions.set(engine, this.#gates.setRules(engine, await this.#rulesFor(engine)));
+      this.#untold.delete(engine);
+    } catch (error) {
+      this.#untold.add(engine);
+      this.#log.error({ err: error, engine }, "the gates' rules could not be brought up to date");
+    }
   }
 
   #syncSoon(): void {
@@ -188,7 +193,7 @@ export class GateRules {
     if (!onlyLabels) return [];
     const labels = selector.labels.map(parseLabel).map(({ key, value }) => [key, value] as const);
     try {
-      return await this.#engines.named(engine).handlersWith(Object.fromEntries(labels));
+      return await this.#engines.named(engine).handlersWith(Object.fromEntries(labels), AbortSignal.timeout(labelsMs));
     } catch {
       // The engine does not answer: what the brake has caught is told by its ids, and the labels are asked for again.
       this.#syncSoon();

@@ -1,13 +1,24 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type FleetReceipt, FleetReceiptSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { type EngineOutage, type FleetReceipt, FleetReceiptSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import { holds as holding } from "./halt.ts";
 
-/** What is known of the standstill of all that a brake holds or held. `attached`: gates that are there now, by name. */
-export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: ReadonlySet<string>): FleetReceipt {
+/**
+ * What is known of the standstill of all that a brake holds or held.
+ *
+ * @param attached gates that are there now, by name.
+ * @param outages engines that do not answer; `hidden` where the brake has not looked at one of them yet.
+ */
+export function fleetReceipt(
+  brake: Brake,
+  holds: readonly Hold[],
+  attached: ReadonlySet<string>,
+  outages: { readonly away: EngineOutage[]; readonly hidden: boolean },
+): FleetReceipt {
   const receipt = create(FleetReceiptSchema, {
     matched: holds.length,
+    unreachableEngines: outages.away,
     gates: brake.gates.map(({ gate, ackTime }) => ({
       gate,
       attached: attached.has(gate),
@@ -17,7 +28,7 @@ export function fleetReceipt(brake: Brake, holds: readonly Hold[], attached: Rea
   const accepted: number[] = [];
   const times: number[] = [];
   // When the last of those stood that were there at the engagement; undefined while one of them does not.
-  let last = brake.engageTime;
+  let last = outages.hidden ? undefined : brake.engageTime;
   for (const hold of holds) {
     const { requestTime, acceptTime, standstillTime, steps } = hold.halt;
     if (acceptTime !== undefined) accepted.push(acceptTime - requestTime);

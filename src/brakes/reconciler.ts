@@ -1,9 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Engine } from "../engines/engine.ts";
+import { isOutage } from "../engines/outage.ts";
 import type { Logger } from "../log.ts";
 import type { Brakes } from "./brakes.ts";
 import type { Catching } from "./catch.ts";
 import { holds } from "./halt.ts";
+import type { Outages } from "./outages.ts";
 import { Endings } from "./reconciler/endings.ts";
 import { EngineBrakes } from "./reconciler/engine-brakes.ts";
 import { Halting } from "./reconciler/halting.ts";
@@ -45,6 +47,7 @@ export class Reconciler {
   readonly #halting: Halting;
   readonly #lettingGo: LettingGo;
   readonly #endings: Endings;
+  readonly #outages: Outages;
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #wake = new AbortController();
@@ -55,7 +58,8 @@ export class Reconciler {
   #sweepTime = 0;
   #fault: ReconcilerState["fault"];
 
-  constructor(engine: Engine, brakes: Brakes, catching: Catching, gates: GatesOfEngine, log: Logger) {
+  constructor(engine: Engine, brakes: Brakes, catching: Catching, gates: GatesOfEngine, outages: Outages, log: Logger) {
+    this.#outages = outages;
     this.#on = new EngineBrakes(engine, brakes, log, this.#stop.signal);
     this.#catching = catching;
     this.#halting = new Halting(this.#on, catching);
@@ -102,6 +106,7 @@ export class Reconciler {
         this.#roundTime = new Date();
         this.#dueTime = busy ? Date.now() : undefined;
         this.#fault = undefined;
+        this.#outages.ended(this.#on.engine.name);
         failures = 0;
         // A round over very many leaves the engine as much time as it took.
         if (busy) pauseMs = Math.max(pace.round, this.#roundMs);
@@ -110,6 +115,7 @@ export class Reconciler {
         const message = error instanceof Error ? error.message : String(error);
         if (!this.#fault) this.#log.error({ err: error, engine: this.#on.engine.name }, "reconciler: round failed");
         this.#fault = { since: this.#fault?.since ?? new Date(), message };
+        if (isOutage(error)) this.#outages.began(this.#on.engine.name, message);
         this.#endings.forget();
         pauseMs = Math.min(pace.round * 2 ** failures++, pace.maxBackOff);
       }

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   ApproveBrakeRequestSchema,
@@ -29,6 +29,7 @@ import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/flee
 import type { GateRules } from "../brakes/gate-rules.ts";
 import type { Gates } from "../brakes/gates.ts";
 import { openByIds } from "../brakes/open-by-ids.ts";
+import type { Outages } from "../brakes/outages.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
@@ -63,6 +64,7 @@ export interface BrakesServiceDeps {
   readonly catching: Catching;
   readonly engines: EngineRegistry;
   readonly gates: Gates;
+  readonly outages: Outages;
   readonly gateRules: GateRules;
   readonly workflows: Workflows;
   readonly drills: Drills;
@@ -74,7 +76,7 @@ export interface BrakesServiceDeps {
 
 /** The Brakes service: translate, call, translate. */
 export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof BrakesService> {
-  const { brakes, commands, gates, gateRules, idempotency } = deps;
+  const { brakes, commands, gateRules, idempotency } = deps;
 
   return {
     async previewBrake(request, context) {
@@ -152,14 +154,14 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
       const found = await listSeen(deps, query, reachOf(callerOf(context).call), context.signal);
       const page = found.slice(0, limit);
       return create(ListBrakesResponseSchema, {
-        brakes: page.map((seen) => brakeViewOf(seen, gates)),
+        brakes: page.map((seen) => brakeViewOf(seen, deps)),
         nextPageToken: found.length > limit ? (page.at(-1)?.brake.brakeId ?? "") : "",
       });
     },
 
     watchBrake: (request, context) => {
       const reach = reachOf(callerOf(context).call);
-      return watchBrake(brakes, gates, request.brakeId, request.includeWorkflows, reach, context.signal);
+      return watchBrake(brakes, deps, request.brakeId, request.includeWorkflows, reach, context.signal);
     },
 
     approveBrake(request, context) {
@@ -264,7 +266,7 @@ function budget(context: HandlerContext, ms = 0): number {
 
 /** Waits for the gates' confirmations and for the standstill, and keeps the former with the brake. */
 async function settleEngagement(
-  { brakes, gateRules }: BrakesServiceDeps,
+  { brakes, gateRules, outages }: BrakesServiceDeps,
   brake: Brake,
   wait: { waitMs: number; gateWaitMs: number; signal: AbortSignal },
 ): Promise<void> {
@@ -286,6 +288,7 @@ async function settleEngagement(
   if (left <= 0) return;
   const done = () => {
     const all = brakes.holdsOf(brake.brakeId);
+    if (outages.hidesFrom(brake)) return false;
     return all.every((hold) => hold.late || hold.ended || hold.halt.standstillTime !== undefined);
   };
   await until(brakes, done, left, wait.signal);
@@ -329,10 +332,10 @@ async function mustBeWhole(deps: BrakesServiceDeps, brakeId: string, reach: Reac
 }
 
 async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
-  const { catching, engines, gates } = deps;
+  const { catching, engines } = deps;
   const seen = await see(deps, brakeId, reach);
   const { brake, holds, whole } = seen;
-  const result = brakeViewOf(seen, gates);
+  const result = brakeViewOf(seen, deps);
   if (brake.state !== "ENGAGED") return result;
   if (whole) result.expressionFailures = catching.selector(brake).errors.count;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
@@ -421,6 +424,11 @@ async function preview(
     deadlinesAtRisk: await deadlinesAtRisk(resolved.byEngine, new Date(now + horizonMs), context.signal),
     expressionFailures: resolved.selector.errors.count,
     expressionFailureMessage: resolved.selector.errors.lastMessage,
+    unreachableEngines: resolved.unreachable.map(({ engine, message }) => ({
+      engine,
+      since: timestampFromMs(now),
+      message,
+    })),
   });
   if (Number.isFinite(radius)) result.blastRadius = radius;
   return result;

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/v1/brakes.proto.
  */
 export const file_missioncontrol_v1_brakes: GenFile = /*@__PURE__*/
-  fileDesc("Ch5taXNzaW9uY29udHJvbC92MS9icmFrZXMucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIsQDCghTZWxlY3RvchIhCgdlbmdpbmVzGAEgAygJQhC6SA2SAQoQECIGcgQQARhAEiAKBXR5cGVzGAIgAygJQhG6SA6SAQsQQCIHcgUQARiAAhJHCghzdGF0dXNlcxgDIAMoDjIiLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93LlN0YXR1c0IRukgOkgELEAgiB4IBBBABIAASKwoGbGFiZWxzGAQgAygJQhu6SBiSARUQECIRcg8YgAQyCl5bXj1dKz0uKiQSGwoJaWRfcHJlZml4GAUgASgJQgi6SAVyAxiAAhIdCgtuYW1lX3ByZWZpeBgGIAEoCUIIukgFcgMYgAISMQoNY3JlYXRlZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKDHdvcmtmbG93X2lkcxgJIAMoCUISukgPkgEMEJBOIgdyBRABGIAEEhwKCmV4cHJlc3Npb24YCiABKAlCCLpIBXIDGIAgEhIKCmV2ZXJ5dGhpbmcYCyABKAgizgUKBUJyYWtlEhAKCGJyYWtlX2lkGAEgASgJEi0KCHNlbGVjdG9yGAIgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3ISGwoTaW5jbHVkZV9kZXNjZW5kYW50cxgDIAEoCBItCgVzdGF0ZRgEIAEoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlEg4KBnJlYXNvbhgFIAEoCRIOCgZ0aWNrZXQYBiABKAkSEQoJZW1lcmdlbmN5GAcgASgIEhIKCmVuZ2FnZWRfYnkYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2VuZ2FnZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIYXBwcm92YWwYDCABKAsyGy5taXNzaW9uY29udHJvbC52MS5BcHByb3ZhbBIrCgdyZWxlYXNlGA0gASgLMhoubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZRIwCgdyZWNlaXB0GA4gASgLMh8ubWlzc2lvbmNvbnRyb2wudjEuRmxlZXRSZWNlaXB0EhYKDmF1ZGl0X2VudHJ5X2lkGA8gASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGBAgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgRIAEoBSJdCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEUFXQUlUSU5HX0FQUFJPVkFMEAESCwoHRU5HQUdFRBACEgwKCFJFTEVBU0VEEAMSCwoHRVhQSVJFRBAEIrcBCghBcHByb3ZhbBIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEhEKCXRvbGVyYW5jZRgDIAEoBRITCgthcHByb3ZlZF9ieRgEIAEoCRIwCgxhcHByb3ZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmFwcHJvdmVfYnkYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs8BCgdSZWxlYXNlEhMKC3JlbGVhc2VkX2J5GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIwCgxyZWxlYXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKBnN0YWdlZBgEIAEoCzIgLm1pc3Npb25jb250cm9sLnYxLlN0YWdlZFJlbGVhc2USEAoIcmVsZWFzZWQYBSABKAUSEQoJcmVtYWluaW5nGAYgASgFEhYKDmhhbHRlZF9iZWNhdXNlGAcgASgJIosBCg1TdGFnZWRSZWxlYXNlEhoKB3BlcmNlbnQYASABKAVCCbpIBhoEGGQoARI8CgV3YXRjaBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPyAEBqgEJIgMIkBwyAggBEiAKDG1heF9mYWlsdXJlcxgDIAEoBUIKukgHGgUYkE4oACKCBQoMRmxlZXRSZWNlaXB0EjAKDHJlcXVlc3RfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHbWF0Y2hlZBgCIAEoBRIQCghzdGFuZGluZxgDIAEoBRIPCgdoYWx0aW5nGAQgASgFEg8KB3BlbmRpbmcYBSABKAUSDQoFZW5kZWQYBiABKAUSEwoLZGVzY2VuZGFudHMYByABKAUSFAoMY2F1Z2h0X2xhdGVyGAggASgFEi0KCmFjY2VwdF9wNTAYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKYWNjZXB0X3A5ORgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A1MBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A5ORgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX21heBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFhbGxfc3RhbmRpbmdfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPc3RlcHNfaW5fZmxpZ2h0GA8gASgFEhYKDnN0ZXBzX2ZpbmlzaGVkGBAgASgFEhMKC3N0ZXBzX3JlcnVuGBEgASgFEiIKGnN0ZXBzX3N0YXJ0ZWRfYWZ0ZXJfYWNjZXB0GBIgASgFEikKBWdhdGVzGBMgAygLMhoubWlzc2lvbmNvbnRyb2wudjEuR2F0ZUFjayJXCgdHYXRlQWNrEgwKBGdhdGUYASABKAkSLAoIYWNrX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGF0dGFjaGVkGAMgASgIIrIBCg5CcmFrZWRXb3JrZmxvdxITCgt3b3JrZmxvd19pZBgBIAEoCRIuCgpjYXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5jYXVnaHRfdGhyb3VnaBgDIAEoCRI0CgxoYWx0X3JlY2VpcHQYBCABKAsyHi5taXNzaW9uY29udHJvbC52MS5IYWx0UmVjZWlwdBINCgVlbmRlZBgFIAEoCCK2AQoTUHJldmlld0JyYWtlUmVxdWVzdBI1CghzZWxlY3RvchgBIAEoCzIbLm1pc3Npb25jb250cm9sLnYxLlNlbGVjdG9yQga6SAPIAQESGwoTZXhjbHVkZV9kZXNjZW5kYW50cxgCIAEoCBIeCgtzYW1wbGVfc2l6ZRgDIAEoBUIJukgGGgQYZCgAEhEKCWVtZXJnZW5jeRgEIAEoCBIYCgZyZWFzb24YBSABKAlCCLpIBXIDGIAIIoMDChRQcmV2aWV3QnJha2VSZXNwb25zZRIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEisKBnNhbXBsZRgDIAMoCzIbLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93Ei4KB2VuZ2luZXMYBCADKAsyHS5taXNzaW9uY29udHJvbC52MS5FbmdpbmVQbGFuEhEKCW1heV9yZXJ1bhgFIAEoBRIWCg5uZWVkc19hcHByb3ZhbBgGIAEoCBIZCgxibGFzdF9yYWRpdXMYByABKAVIAIgBARIVCg1wb2xpY3lfZGVuaWFsGAggASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGAkgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgKIAEoBRIiChpleHByZXNzaW9uX2ZhaWx1cmVfbWVzc2FnZRgLIAEoCUIPCg1fYmxhc3RfcmFkaXVzIpQBCgpFbmdpbmVQbGFuEg4KBmVuZ2luZRgBIAEoCRIPCgdtYXRjaGVkGAIgASgFEg8KB3J1bm5pbmcYAyABKAUSDwoHcGVuZGluZxgEIAEoBRIOCgZwYXVzZWQYBSABKAUSDAoEaGFsdBgGIAEoCRIWCg5zdGVwX2luX2ZsaWdodBgHIAEoCRINCgVnYXRlcxgIIAEoBSJhCg5EZWFkbGluZUF0UmlzaxITCgt3b3JrZmxvd19pZBgBIAEoCRIsCghkdWVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2hhdBgDIAEoCSLGAwoSRW5nYWdlQnJha2VSZXF1ZXN0EjUKCHNlbGVjdG9yGAEgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3JCBrpIA8gBARIbChNleGNsdWRlX2Rlc2NlbmRhbnRzGAIgASgIEh4KBnJlYXNvbhgDIAEoCUIOukgLcgkQARiACDICXFMSGAoGdGlja2V0GAQgASgJQgi6SAVyAxiAARIRCgllbWVyZ2VuY3kYBSABKAgSHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESQAoKZXhwaXJlc19pbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgJqeATICCAESNQoEd2FpdBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEjoKCWdhdGVfd2FpdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIPDIAEiIKEWV4cGVjdGVkX3NldF9oYXNoGAogASgJQge6SARyAhhAEhUKDXZhbGlkYXRlX29ubHkYCyABKAgikAEKE0VuZ2FnZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRI4CgdwcmV2aWV3GAMgASgLMicubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVzcG9uc2UiLgoPR2V0QnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEAiOwoQR2V0QnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlIpIBChFMaXN0QnJha2VzUmVxdWVzdBJACgVzdGF0ZRgBIAMoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlQhG6SA6SAQsQCCIHggEEEAEgABIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAIiVwoSTGlzdEJyYWtlc1Jlc3BvbnNlEigKBmJyYWtlcxgBIAMoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJLChFXYXRjaEJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEhkKEWluY2x1ZGVfd29ya2Zsb3dzGAIgASgIIrQCChJXYXRjaEJyYWtlUmVzcG9uc2USOAoEa2luZBgBIAEoDjIqLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXNwb25zZS5LaW5kEicKBWJyYWtlGAIgASgLMhgubWlzc2lvbmNvbnRyb2wudjEuQnJha2USNAoJd29ya2Zsb3dzGAMgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuQnJha2VkV29ya2Zsb3cSLgoKZXZlbnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDAoIUFJPR1JFU1MQARIQCgxFWFBJUkVTX1NPT04QAhIICgRPVkVSEAMSDQoJSEVBUlRCRUFUEAQicwoTQXBwcm92ZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiVwoUQXBwcm92ZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCSLzAQoTUmVsZWFzZUJyYWtlUmVxdWVzdBIbCghicmFrZV9pZBgBIAEoCUIJukgGcgQQARhAEh4KBnJlYXNvbhgCIAEoCUIOukgLcgkQARiACDICXFMSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESMAoGc3RhZ2VkGAQgASgLMiAubWlzc2lvbmNvbnRyb2wudjEuU3RhZ2VkUmVsZWFzZRI1CgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgASFQoNdmFsaWRhdGVfb25seRgGIAEoCCKJAQoUUmVsZWFzZUJyYWtlUmVzcG9uc2USJwoFYnJha2UYASABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRIWCg5hdWRpdF9lbnRyeV9pZBgCIAEoCRIwCgpzdGlsbF9oZWxkGAMgAygLMhwubWlzc2lvbmNvbnRyb2wudjEuU3RpbGxIZWxkIjMKCVN0aWxsSGVsZBITCgt3b3JrZmxvd19pZBgBIAEoCRIRCglicmFrZV9pZHMYAiADKAkihQEKEURyaWxsQnJha2VSZXF1ZXN0Eh4KBnJlYXNvbhgBIAEoCUIOukgLcgkQARiACDICXFMSFwoGZW5naW5lGAIgASgJQge6SARyAhhAEjcKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCICCDwyAggBIlUKEkRyaWxsQnJha2VSZXNwb25zZRInCgVkcmlsbBgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkRyaWxsEhYKDmF1ZGl0X2VudHJ5X2lkGAIgASgJIsYDCgVEcmlsbBIKCgJvaxgBIAEoCBIPCgdtZXNzYWdlGAIgASgJEg4KBmVuZ2luZRgDIAEoCRITCgt3b3JrZmxvd19pZBgEIAEoCRIQCghicmFrZV9pZBgFIAEoCRISCgpkcmlsbGVkX2J5GAYgASgJEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKEHN0YXJ0X3RvX3J1bm5pbmcYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNAoRcmVxdWVzdF90b19hY2NlcHQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOAoVcmVxdWVzdF90b19zdGFuZHN0aWxsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjQKEXJlbGVhc2VfdG9fbW92aW5nGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiIKGnN0ZXBzX3N0YXJ0ZWRfYWZ0ZXJfYWNjZXB0GAwgASgFEg0KBWdhdGVzGA0gASgFEhcKD2dhdGVzX2NvbmZpcm1lZBgOIAEoBTKtCgoGQnJha2VzEqEBCgxQcmV2aWV3QnJha2USJi5taXNzaW9uY29udHJvbC52MS5QcmV2aWV3QnJha2VSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuUHJldmlld0JyYWtlUmVzcG9uc2UiQIrnGB8KC2JyYWtlcy5yZWFkEg5icmFrZXMucHJldmlldxgBgtPkkwIXOgEqIhIvdjEvYnJha2VzOnByZXZpZXcSlwEKC0VuZ2FnZUJyYWtlEiUubWlzc2lvbmNvbnRyb2wudjEuRW5nYWdlQnJha2VSZXF1ZXN0GiYubWlzc2lvbmNvbnRyb2wudjEuRW5nYWdlQnJha2VSZXNwb25zZSI5iucYIAoNYnJha2VzLmVuZ2FnZRINcnVudGltZS5icmFrZRgCgtPkkwIPOgEqIgovdjEvYnJha2VzEpgBCghHZXRCcmFrZRIiLm1pc3Npb25jb250cm9sLnYxLkdldEJyYWtlUmVxdWVzdBojLm1pc3Npb25jb250cm9sLnYxLkdldEJyYWtlUmVzcG9uc2UiQ4rnGBsKC2JyYWtlcy5yZWFkEgpicmFrZXMuZ2V0GAGC0+STAh5iBWJyYWtlEhUvdjEvYnJha2VzL3ticmFrZV9pZH0SjQEKCkxpc3RCcmFrZXMSJC5taXNzaW9uY29udHJvbC52MS5MaXN0QnJha2VzUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLkxpc3RCcmFrZXNSZXNwb25zZSIyiucYHAoLYnJha2VzLnJlYWQSC2JyYWtlcy5saXN0GAGC0+STAgwSCi92MS9icmFrZXMSpAEKCldhdGNoQnJha2USJC5taXNzaW9uY29udHJvbC52MS5XYXRjaEJyYWtlUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXNwb25zZSJHiucYHQoLYnJha2VzLnJlYWQSDGJyYWtlcy53YXRjaBgBgtPkkwIgEh4vdjEvYnJha2VzL3ticmFrZV9pZH0vcHJvZ3Jlc3MwARK2AQoMQXBwcm92ZUJyYWtlEiYubWlzc2lvbmNvbnRyb2wudjEuQXBwcm92ZUJyYWtlUmVxdWVzdBonLm1pc3Npb25jb250cm9sLnYxLkFwcHJvdmVCcmFrZVJlc3BvbnNlIlWK5xgpCg5icmFrZXMuYXBwcm92ZRIVcnVudGltZS5icmFrZS5hcHByb3ZlGAKC0+STAiI6ASoiHS92MS9icmFrZXMve2JyYWtlX2lkfS9hcHByb3ZlErYBCgxSZWxlYXNlQnJha2USJi5taXNzaW9uY29udHJvbC52MS5SZWxlYXNlQnJha2VSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZUJyYWtlUmVzcG9uc2UiVYrnGCkKDmJyYWtlcy5yZWxlYXNlEhVydW50aW1lLmJyYWtlLnJlbGVhc2UYAoLT5JMCIjoBKiIdL3YxL2JyYWtlcy97YnJha2VfaWR9L3JlbGVhc2USoAEKCkRyaWxsQnJha2USJC5taXNzaW9uY29udHJvbC52MS5EcmlsbEJyYWtlUmVxdWVzdBolLm1pc3Npb25jb250cm9sLnYxLkRyaWxsQnJha2VSZXNwb25zZSJFiucYJgoNYnJha2VzLmVuZ2FnZRITcnVudGltZS5icmFrZS5kcmlsbBgCgtPkkwIVOgEqIhAvdjEvYnJha2VzOmRyaWxsYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+  fileDesc("Ch5taXNzaW9uY29udHJvbC92MS9icmFrZXMucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIsQDCghTZWxlY3RvchIhCgdlbmdpbmVzGAEgAygJQhC6SA2SAQoQECIGcgQQARhAEiAKBXR5cGVzGAIgAygJQhG6SA6SAQsQQCIHcgUQARiAAhJHCghzdGF0dXNlcxgDIAMoDjIiLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93LlN0YXR1c0IRukgOkgELEAgiB4IBBBABIAASKwoGbGFiZWxzGAQgAygJQhu6SBiSARUQECIRcg8YgAQyCl5bXj1dKz0uKiQSGwoJaWRfcHJlZml4GAUgASgJQgi6SAVyAxiAAhIdCgtuYW1lX3ByZWZpeBgGIAEoCUIIukgFcgMYgAISMQoNY3JlYXRlZF9hZnRlchgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKDHdvcmtmbG93X2lkcxgJIAMoCUISukgPkgEMEJBOIgdyBRABGIAEEhwKCmV4cHJlc3Npb24YCiABKAlCCLpIBXIDGIAgEhIKCmV2ZXJ5dGhpbmcYCyABKAgizgUKBUJyYWtlEhAKCGJyYWtlX2lkGAEgASgJEi0KCHNlbGVjdG9yGAIgASgLMhsubWlzc2lvbmNvbnRyb2wudjEuU2VsZWN0b3ISGwoTaW5jbHVkZV9kZXNjZW5kYW50cxgDIAEoCBItCgVzdGF0ZRgEIAEoDjIeLm1pc3Npb25jb250cm9sLnYxLkJyYWtlLlN0YXRlEg4KBnJlYXNvbhgFIAEoCRIOCgZ0aWNrZXQYBiABKAkSEQoJZW1lcmdlbmN5GAcgASgIEhIKCmVuZ2FnZWRfYnkYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2VuZ2FnZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIYXBwcm92YWwYDCABKAsyGy5taXNzaW9uY29udHJvbC52MS5BcHByb3ZhbBIrCgdyZWxlYXNlGA0gASgLMhoubWlzc2lvbmNvbnRyb2wudjEuUmVsZWFzZRIwCgdyZWNlaXB0GA4gASgLMh8ubWlzc2lvbmNvbnRyb2wudjEuRmxlZXRSZWNlaXB0EhYKDmF1ZGl0X2VudHJ5X2lkGA8gASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGBAgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgRIAEoBSJdCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEUFXQUlUSU5HX0FQUFJPVkFMEAESCwoHRU5HQUdFRBACEgwKCFJFTEVBU0VEEAMSCwoHRVhQSVJFRBAEIrcBCghBcHByb3ZhbBIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEhEKCXRvbGVyYW5jZRgDIAEoBRITCgthcHByb3ZlZF9ieRgEIAEoCRIwCgxhcHByb3ZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmFwcHJvdmVfYnkYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIs8BCgdSZWxlYXNlEhMKC3JlbGVhc2VkX2J5GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIwCgxyZWxlYXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKBnN0YWdlZBgEIAEoCzIgLm1pc3Npb25jb250cm9sLnYxLlN0YWdlZFJlbGVhc2USEAoIcmVsZWFzZWQYBSABKAUSEQoJcmVtYWluaW5nGAYgASgFEhYKDmhhbHRlZF9iZWNhdXNlGAcgASgJIosBCg1TdGFnZWRSZWxlYXNlEhoKB3BlcmNlbnQYASABKAVCCbpIBhoEGGQoARI8CgV3YXRjaBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPyAEBqgEJIgMIkBwyAggBEiAKDG1heF9mYWlsdXJlcxgDIAEoBUIKukgHGgUYkE4oACLABQoMRmxlZXRSZWNlaXB0EjAKDHJlcXVlc3RfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHbWF0Y2hlZBgCIAEoBRIQCghzdGFuZGluZxgDIAEoBRIPCgdoYWx0aW5nGAQgASgFEg8KB3BlbmRpbmcYBSABKAUSDQoFZW5kZWQYBiABKAUSEwoLZGVzY2VuZGFudHMYByABKAUSFAoMY2F1Z2h0X2xhdGVyGAggASgFEi0KCmFjY2VwdF9wNTAYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKYWNjZXB0X3A5ORgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A1MBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX3A5ORgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5zdGFuZHN0aWxsX21heBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFhbGxfc3RhbmRpbmdfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPc3RlcHNfaW5fZmxpZ2h0GA8gASgFEhYKDnN0ZXBzX2ZpbmlzaGVkGBAgASgFEhMKC3N0ZXBzX3JlcnVuGBEgASgFEiIKGnN0ZXBzX3N0YXJ0ZWRfYWZ0ZXJfYWNjZXB0GBIgASgFEikKBWdhdGVzGBMgAygLMhoubWlzc2lvbmNvbnRyb2wudjEuR2F0ZUFjaxI8ChN1bnJlYWNoYWJsZV9lbmdpbmVzGBQgAygLMh8ubWlzc2lvbmNvbnRyb2wudjEuRW5naW5lT3V0YWdlIoIBCgxFbmdpbmVPdXRhZ2USDgoGZW5naW5lGAEgASgJEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdtZXNzYWdlGAMgASgJEhcKCmxhc3Rfa25vd24YBCABKAVIAIgBAUINCgtfbGFzdF9rbm93biJXCgdHYXRlQWNrEgwKBGdhdGUYASABKAkSLAoIYWNrX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGF0dGFjaGVkGAMgASgIIrIBCg5CcmFrZWRXb3JrZmxvdxITCgt3b3JrZmxvd19pZBgBIAEoCRIuCgpjYXRjaF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5jYXVnaHRfdGhyb3VnaBgDIAEoCRI0CgxoYWx0X3JlY2VpcHQYBCABKAsyHi5taXNzaW9uY29udHJvbC52MS5IYWx0UmVjZWlwdBINCgVlbmRlZBgFIAEoCCK2AQoTUHJldmlld0JyYWtlUmVxdWVzdBI1CghzZWxlY3RvchgBIAEoCzIbLm1pc3Npb25jb250cm9sLnYxLlNlbGVjdG9yQga6SAPIAQESGwoTZXhjbHVkZV9kZXNjZW5kYW50cxgCIAEoCBIeCgtzYW1wbGVfc2l6ZRgDIAEoBUIJukgGGgQYZCgAEhEKCWVtZXJnZW5jeRgEIAEoCBIYCgZyZWFzb24YBSABKAlCCLpIBXIDGIAIIsEDChRQcmV2aWV3QnJha2VSZXNwb25zZRIPCgdtYXRjaGVkGAEgASgFEhAKCHNldF9oYXNoGAIgASgJEisKBnNhbXBsZRgDIAMoCzIbLm1pc3Npb25jb250cm9sLnYxLldvcmtmbG93Ei4KB2VuZ2luZXMYBCADKAsyHS5taXNzaW9uY29udHJvbC52MS5FbmdpbmVQbGFuEhEKCW1heV9yZXJ1bhgFIAEoBRIWCg5uZWVkc19hcHByb3ZhbBgGIAEoCBIZCgxibGFzdF9yYWRpdXMYByABKAVIAIgBARIVCg1wb2xpY3lfZGVuaWFsGAggASgJEjwKEWRlYWRsaW5lc19hdF9yaXNrGAkgAygLMiEubWlzc2lvbmNvbnRyb2wudjEuRGVhZGxpbmVBdFJpc2sSGwoTZXhwcmVzc2lvbl9mYWlsdXJlcxgKIAEoBRIiChpleHByZXNzaW9uX2ZhaWx1cmVfbWVzc2FnZRgLIAEoCRI8ChN1bnJlYWNoYWJsZV9lbmdpbmVzGAwgAygLMh8ubWlzc2lvbmNvbnRyb2wudjEuRW5naW5lT3V0YWdlQg8KDV9ibGFzdF9yYWRpdXMilAEKCkVuZ2luZVBsYW4SDgoGZW5naW5lGAEgASgJEg8KB21hdGNoZWQYAiABKAUSDwoHcnVubmluZxgDIAEoBRIPCgdwZW5kaW5nGAQgASgFEg4KBnBhdXNlZBgFIAEoBRIMCgRoYWx0GAYgASgJEhYKDnN0ZXBfaW5fZmxpZ2h0GAcgASgJEg0KBWdhdGVzGAggASgFImEKDkRlYWRsaW5lQXRSaXNrEhMKC3dvcmtmbG93X2lkGAEgASgJEiwKCGR1ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgR3aGF0GAMgASgJIsYDChJFbmdhZ2VCcmFrZVJlcXVlc3QSNQoIc2VsZWN0b3IYASABKAsyGy5taXNzaW9uY29udHJvbC52MS5TZWxlY3RvckIGukgDyAEBEhsKE2V4Y2x1ZGVfZGVzY2VuZGFudHMYAiABKAgSHgoGcmVhc29uGAMgASgJQg66SAtyCRABGIAIMgJcUxIYCgZ0aWNrZXQYBCABKAlCCLpIBXIDGIABEhEKCWVtZXJnZW5jeRgFIAEoCBIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARJACgpleHBpcmVzX2luGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhG6SA6qAQsiBQiAmp4BMgIIARI1CgR3YWl0GAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgASOgoJZ2F0ZV93YWl0GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgASIgoRZXhwZWN0ZWRfc2V0X2hhc2gYCiABKAlCB7pIBHICGEASFQoNdmFsaWRhdGVfb25seRgLIAEoCCKQAQoTRW5nYWdlQnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhYKDmF1ZGl0X2VudHJ5X2lkGAIgASgJEjgKB3ByZXZpZXcYAyABKAsyJy5taXNzaW9uY29udHJvbC52MS5QcmV2aWV3QnJha2VSZXNwb25zZSIuCg9HZXRCcmFrZVJlcXVlc3QSGwoIYnJha2VfaWQYASABKAlCCbpIBnIEEAEYQCI7ChBHZXRCcmFrZVJlc3BvbnNlEicKBWJyYWtlGAEgASgLMhgubWlzc2lvbmNvbnRyb2wudjEuQnJha2UikgEKEUxpc3RCcmFrZXNSZXF1ZXN0EkAKBXN0YXRlGAEgAygOMh4ubWlzc2lvbmNvbnRyb2wudjEuQnJha2UuU3RhdGVCEbpIDpIBCxAIIgeCAQQQASAAEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAAiJXChJMaXN0QnJha2VzUmVzcG9uc2USKAoGYnJha2VzGAEgAygLMhgubWlzc2lvbmNvbnRyb2wudjEuQnJha2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVdhdGNoQnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEASGQoRaW5jbHVkZV93b3JrZmxvd3MYAiABKAgitAIKEldhdGNoQnJha2VSZXNwb25zZRI4CgRraW5kGAEgASgOMioubWlzc2lvbmNvbnRyb2wudjEuV2F0Y2hCcmFrZVJlc3BvbnNlLktpbmQSJwoFYnJha2UYAiABKAsyGC5taXNzaW9uY29udHJvbC52MS5CcmFrZRI0Cgl3b3JrZmxvd3MYAyADKAsyIS5taXNzaW9uY29udHJvbC52MS5CcmFrZWRXb3JrZmxvdxIuCgpldmVudF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJVCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIMCghQUk9HUkVTUxABEhAKDEVYUElSRVNfU09PThACEggKBE9WRVIQAxINCglIRUFSVEJFQVQQBCJzChNBcHByb3ZlQnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEASHgoGcmVhc29uGAIgASgJQg66SAtyCRABGIAIMgJcUxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJXChRBcHByb3ZlQnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhYKDmF1ZGl0X2VudHJ5X2lkGAIgASgJIvMBChNSZWxlYXNlQnJha2VSZXF1ZXN0EhsKCGJyYWtlX2lkGAEgASgJQgm6SAZyBBABGEASHgoGcmVhc29uGAIgASgJQg66SAtyCRABGIAIMgJcUxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIwCgZzdGFnZWQYBCABKAsyIC5taXNzaW9uY29udHJvbC52MS5TdGFnZWRSZWxlYXNlEjUKBHdhaXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCDwyABIVCg12YWxpZGF0ZV9vbmx5GAYgASgIIokBChRSZWxlYXNlQnJha2VSZXNwb25zZRInCgVicmFrZRgBIAEoCzIYLm1pc3Npb25jb250cm9sLnYxLkJyYWtlEhYKDmF1ZGl0X2VudHJ5X2lkGAIgASgJEjAKCnN0aWxsX2hlbGQYAyADKAsyHC5taXNzaW9uY29udHJvbC52MS5TdGlsbEhlbGQiMwoJU3RpbGxIZWxkEhMKC3dvcmtmbG93X2lkGAEgASgJEhEKCWJyYWtlX2lkcxgCIAMoCSKFAQoRRHJpbGxCcmFrZVJlcXVlc3QSHgoGcmVhc29uGAEgASgJQg66SAtyCRABGIAIMgJcUxIXCgZlbmdpbmUYAiABKAlCB7pIBHICGEASNwoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgIIPDICCAEiVQoSRHJpbGxCcmFrZVJlc3BvbnNlEicKBWRyaWxsGAEgASgLMhgubWlzc2lvbmNvbnRyb2wudjEuRHJpbGwSFgoOYXVkaXRfZW50cnlfaWQYAiABKAkixgMKBURyaWxsEgoKAm9rGAEgASgIEg8KB21lc3NhZ2UYAiABKAkSDgoGZW5naW5lGAMgASgJEhMKC3dvcmtmbG93X2lkGAQgASgJEhAKCGJyYWtlX2lkGAUgASgJEhIKCmRyaWxsZWRfYnkYBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoQc3RhcnRfdG9fcnVubmluZxgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI0ChFyZXF1ZXN0X3RvX2FjY2VwdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI4ChVyZXF1ZXN0X3RvX3N0YW5kc3RpbGwYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNAoRcmVsZWFzZV90b19tb3ZpbmcYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIgoac3RlcHNfc3RhcnRlZF9hZnRlcl9hY2NlcHQYDCABKAUSDQoFZ2F0ZXMYDSABKAUSFwoPZ2F0ZXNfY29uZmlybWVkGA4gASgFMq0KCgZCcmFrZXMSoQEKDFByZXZpZXdCcmFrZRImLm1pc3Npb25jb250cm9sLnYxLlByZXZpZXdCcmFrZVJlcXVlc3QaJy5taXNzaW9uY29udHJvbC52MS5QcmV2aWV3QnJha2VSZXNwb25zZSJAiucYHwoLYnJha2VzLnJlYWQSDmJyYWtlcy5wcmV2aWV3GAGC0+STAhc6ASoiEi92MS9icmFrZXM6cHJldmlldxKXAQoLRW5nYWdlQnJha2USJS5taXNzaW9uY29udHJvbC52MS5FbmdhZ2VCcmFrZVJlcXVlc3QaJi5taXNzaW9uY29udHJvbC52MS5FbmdhZ2VCcmFrZVJlc3BvbnNlIjmK5xggCg1icmFrZXMuZW5nYWdlEg1ydW50aW1lLmJyYWtlGAKC0+STAg86ASoiCi92MS9icmFrZXMSmAEKCEdldEJyYWtlEiIubWlzc2lvbmNvbnRyb2wudjEuR2V0QnJha2VSZXF1ZXN0GiMubWlzc2lvbmNvbnRyb2wudjEuR2V0QnJha2VSZXNwb25zZSJDiucYGwoLYnJha2VzLnJlYWQSCmJyYWtlcy5nZXQYAYLT5JMCHmIFYnJha2USFS92MS9icmFrZXMve2JyYWtlX2lkfRKNAQoKTGlzdEJyYWtlcxIkLm1pc3Npb25jb250cm9sLnYxLkxpc3RCcmFrZXNSZXF1ZXN0GiUubWlzc2lvbmNvbnRyb2wudjEuTGlzdEJyYWtlc1Jlc3BvbnNlIjKK5xgcCgticmFrZXMucmVhZBILYnJha2VzLmxpc3QYAYLT5JMCDBIKL3YxL2JyYWtlcxKkAQoKV2F0Y2hCcmFrZRIkLm1pc3Npb25jb250cm9sLnYxLldhdGNoQnJha2VSZXF1ZXN0GiUubWlzc2lvbmNvbnRyb2wudjEuV2F0Y2hCcmFrZVJlc3BvbnNlIkeK5xgdCgticmFrZXMucmVhZBIMYnJha2VzLndhdGNoGAGC0+STAiASHi92MS9icmFrZXMve2JyYWtlX2lkfS9wcm9ncmVzczABErYBCgxBcHByb3ZlQnJha2USJi5taXNzaW9uY29udHJvbC52MS5BcHByb3ZlQnJha2VSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuQXBwcm92ZUJyYWtlUmVzcG9uc2UiVYrnGCkKDmJyYWtlcy5hcHByb3ZlEhVydW50aW1lLmJyYWtlLmFwcHJvdmUYAoLT5JMCIjoBKiIdL3YxL2JyYWtlcy97YnJha2VfaWR9L2FwcHJvdmUStgEKDFJlbGVhc2VCcmFrZRImLm1pc3Npb25jb250cm9sLnYxLlJlbGVhc2VCcmFrZVJlcXVlc3QaJy5taXNzaW9uY29udHJvbC52MS5SZWxlYXNlQnJha2VSZXNwb25zZSJViucYKQoOYnJha2VzLnJlbGVhc2USFXJ1bnRpbWUuYnJha2UucmVsZWFzZRgCgtPkkwIiOgEqIh0vdjEvYnJha2VzL3ticmFrZV9pZH0vcmVsZWFzZRKgAQoKRHJpbGxCcmFrZRIkLm1pc3Npb25jb250cm9sLnYxLkRyaWxsQnJha2VSZXF1ZXN0GiUubWlzc2lvbmNvbnRyb2wudjEuRHJpbGxCcmFrZVJlc3BvbnNlIkWK5xgmCg1icmFrZXMuZW5nYWdlEhNydW50aW1lLmJyYWtlLmRyaWxsGAKC0+STAhU6ASoiEC92MS9icmFrZXM6ZHJpbGxiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
 
 /**
  * Selector says which workflows a brake holds. All that is set has to match. Nothing set is refused unless everything is true.
@@ -595,6 +595,14 @@ export type FleetReceipt = Message<"missioncontrol.v1.FleetReceipt"> & {
    * @generated from field: repeated missioncontrol.v1.GateAck gates = 19;
    */
   gates: GateAck[];
+
+  /**
+   * Engines that the brake reaches and that do not answer now: what they run is not among these, or not seen to stand any more.
+   * It goes on being tried. Empty: all of them answer.
+   *
+   * @generated from field: repeated missioncontrol.v1.EngineOutage unreachable_engines = 20;
+   */
+  unreachableEngines: EngineOutage[];
 };
 
 /**
@@ -603,6 +611,49 @@ export type FleetReceipt = Message<"missioncontrol.v1.FleetReceipt"> & {
  */
 export const FleetReceiptSchema: GenMessage<FleetReceipt> = /*@__PURE__*/
   messageDesc(file_missioncontrol_v1_brakes, 5);
+
+/**
+ * EngineOutage is an engine that does not answer.
+ *
+ * @generated from message missioncontrol.v1.EngineOutage
+ */
+export type EngineOutage = Message<"missioncontrol.v1.EngineOutage"> & {
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Since when it has not answered, by this server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 2;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * What went wrong, for people.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * How many of its workflows the brake holds by what was known last; unset: it had not answered since the brake was engaged,
+   * so that nobody knows.
+   *
+   * @generated from field: optional int32 last_known = 4;
+   */
+  lastKnown?: number | undefined;
+};
+
+/**
+ * Describes the message missioncontrol.v1.EngineOutage.
+ * Use `create(EngineOutageSchema)` to create a new message.
+ */
+export const EngineOutageSchema: GenMessage<EngineOutage> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_brakes, 6);
 
 /**
  * GateAck says whether a worker's gate has confirmed that it applies a brake.
@@ -637,7 +688,7 @@ export type GateAck = Message<"missioncontrol.v1.GateAck"> & {
  * Use `create(GateAckSchema)` to create a new message.
  */
 export const GateAckSchema: GenMessage<GateAck> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 6);
+  messageDesc(file_missioncontrol_v1_brakes, 7);
 
 /**
  * BrakedWorkflow is one workflow that a brake holds, with its own receipt.
@@ -686,7 +737,7 @@ export type BrakedWorkflow = Message<"missioncontrol.v1.BrakedWorkflow"> & {
  * Use `create(BrakedWorkflowSchema)` to create a new message.
  */
 export const BrakedWorkflowSchema: GenMessage<BrakedWorkflow> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 7);
+  messageDesc(file_missioncontrol_v1_brakes, 8);
 
 /**
  * Asks what a brake would do.
@@ -735,7 +786,7 @@ export type PreviewBrakeRequest = Message<"missioncontrol.v1.PreviewBrakeRequest
  * Use `create(PreviewBrakeRequestSchema)` to create a new message.
  */
 export const PreviewBrakeRequestSchema: GenMessage<PreviewBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 8);
+  messageDesc(file_missioncontrol_v1_brakes, 9);
 
 /**
  * What a brake would do.
@@ -821,6 +872,13 @@ export type PreviewBrakeResponse = Message<"missioncontrol.v1.PreviewBrakeRespon
    * @generated from field: string expression_failure_message = 11;
    */
   expressionFailureMessage: string;
+
+  /**
+   * Engines that did not answer: what matches there is not counted. The brake would catch it as soon as they do.
+   *
+   * @generated from field: repeated missioncontrol.v1.EngineOutage unreachable_engines = 12;
+   */
+  unreachableEngines: EngineOutage[];
 };
 
 /**
@@ -828,7 +886,7 @@ export type PreviewBrakeResponse = Message<"missioncontrol.v1.PreviewBrakeRespon
  * Use `create(PreviewBrakeResponseSchema)` to create a new message.
  */
 export const PreviewBrakeResponseSchema: GenMessage<PreviewBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 9);
+  messageDesc(file_missioncontrol_v1_brakes, 10);
 
 /**
  * EnginePlan is how one engine would hold its share.
@@ -898,7 +956,7 @@ export type EnginePlan = Message<"missioncontrol.v1.EnginePlan"> & {
  * Use `create(EnginePlanSchema)` to create a new message.
  */
 export const EnginePlanSchema: GenMessage<EnginePlan> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 10);
+  messageDesc(file_missioncontrol_v1_brakes, 11);
 
 /**
  * DeadlineAtRisk is a timer or timeout that runs on while its workflow is held.
@@ -933,7 +991,7 @@ export type DeadlineAtRisk = Message<"missioncontrol.v1.DeadlineAtRisk"> & {
  * Use `create(DeadlineAtRiskSchema)` to create a new message.
  */
 export const DeadlineAtRiskSchema: GenMessage<DeadlineAtRisk> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 11);
+  messageDesc(file_missioncontrol_v1_brakes, 12);
 
 /**
  * Asks to engage a brake.
@@ -1024,7 +1082,7 @@ export type EngageBrakeRequest = Message<"missioncontrol.v1.EngageBrakeRequest">
  * Use `create(EngageBrakeRequestSchema)` to create a new message.
  */
 export const EngageBrakeRequestSchema: GenMessage<EngageBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 12);
+  messageDesc(file_missioncontrol_v1_brakes, 13);
 
 /**
  * The brake, as it stands after the request.
@@ -1059,7 +1117,7 @@ export type EngageBrakeResponse = Message<"missioncontrol.v1.EngageBrakeResponse
  * Use `create(EngageBrakeResponseSchema)` to create a new message.
  */
 export const EngageBrakeResponseSchema: GenMessage<EngageBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 13);
+  messageDesc(file_missioncontrol_v1_brakes, 14);
 
 /**
  * Asks for one brake.
@@ -1080,7 +1138,7 @@ export type GetBrakeRequest = Message<"missioncontrol.v1.GetBrakeRequest"> & {
  * Use `create(GetBrakeRequestSchema)` to create a new message.
  */
 export const GetBrakeRequestSchema: GenMessage<GetBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 14);
+  messageDesc(file_missioncontrol_v1_brakes, 15);
 
 /**
  * One brake.
@@ -1101,7 +1159,7 @@ export type GetBrakeResponse = Message<"missioncontrol.v1.GetBrakeResponse"> & {
  * Use `create(GetBrakeResponseSchema)` to create a new message.
  */
 export const GetBrakeResponseSchema: GenMessage<GetBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 15);
+  messageDesc(file_missioncontrol_v1_brakes, 16);
 
 /**
  * Asks for brakes that match all of what is set.
@@ -1136,7 +1194,7 @@ export type ListBrakesRequest = Message<"missioncontrol.v1.ListBrakesRequest"> &
  * Use `create(ListBrakesRequestSchema)` to create a new message.
  */
 export const ListBrakesRequestSchema: GenMessage<ListBrakesRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 16);
+  messageDesc(file_missioncontrol_v1_brakes, 17);
 
 /**
  * Brakes, the newest first.
@@ -1164,7 +1222,7 @@ export type ListBrakesResponse = Message<"missioncontrol.v1.ListBrakesResponse">
  * Use `create(ListBrakesResponseSchema)` to create a new message.
  */
 export const ListBrakesResponseSchema: GenMessage<ListBrakesResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 17);
+  messageDesc(file_missioncontrol_v1_brakes, 18);
 
 /**
  * Asks to follow a brake.
@@ -1192,7 +1250,7 @@ export type WatchBrakeRequest = Message<"missioncontrol.v1.WatchBrakeRequest"> &
  * Use `create(WatchBrakeRequestSchema)` to create a new message.
  */
 export const WatchBrakeRequestSchema: GenMessage<WatchBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 18);
+  messageDesc(file_missioncontrol_v1_brakes, 19);
 
 /**
  * One moment of a brake's progress.
@@ -1234,7 +1292,7 @@ export type WatchBrakeResponse = Message<"missioncontrol.v1.WatchBrakeResponse">
  * Use `create(WatchBrakeResponseSchema)` to create a new message.
  */
 export const WatchBrakeResponseSchema: GenMessage<WatchBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 19);
+  messageDesc(file_missioncontrol_v1_brakes, 20);
 
 /**
  * What the event says.
@@ -1289,7 +1347,7 @@ export type WatchBrakeResponse_Kind = (typeof WatchBrakeResponse_Kind)[keyof typ
  * Describes the enum missioncontrol.v1.WatchBrakeResponse.Kind.
  */
 export const WatchBrakeResponse_KindSchema: GenEnum<WatchBrakeResponse_Kind> = /*@__PURE__*/
-  enumDesc(file_missioncontrol_v1_brakes, 19, 0);
+  enumDesc(file_missioncontrol_v1_brakes, 20, 0);
 
 /**
  * Asks to approve a brake.
@@ -1324,7 +1382,7 @@ export type ApproveBrakeRequest = Message<"missioncontrol.v1.ApproveBrakeRequest
  * Use `create(ApproveBrakeRequestSchema)` to create a new message.
  */
 export const ApproveBrakeRequestSchema: GenMessage<ApproveBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 20);
+  messageDesc(file_missioncontrol_v1_brakes, 21);
 
 /**
  * The brake, as it stands after the approval.
@@ -1352,7 +1410,7 @@ export type ApproveBrakeResponse = Message<"missioncontrol.v1.ApproveBrakeRespon
  * Use `create(ApproveBrakeResponseSchema)` to create a new message.
  */
 export const ApproveBrakeResponseSchema: GenMessage<ApproveBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 21);
+  messageDesc(file_missioncontrol_v1_brakes, 22);
 
 /**
  * Asks to release a brake.
@@ -1408,7 +1466,7 @@ export type ReleaseBrakeRequest = Message<"missioncontrol.v1.ReleaseBrakeRequest
  * Use `create(ReleaseBrakeRequestSchema)` to create a new message.
  */
 export const ReleaseBrakeRequestSchema: GenMessage<ReleaseBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 22);
+  messageDesc(file_missioncontrol_v1_brakes, 23);
 
 /**
  * The brake, as it stands after the release.
@@ -1443,7 +1501,7 @@ export type ReleaseBrakeResponse = Message<"missioncontrol.v1.ReleaseBrakeRespon
  * Use `create(ReleaseBrakeResponseSchema)` to create a new message.
  */
 export const ReleaseBrakeResponseSchema: GenMessage<ReleaseBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 23);
+  messageDesc(file_missioncontrol_v1_brakes, 24);
 
 /**
  * StillHeld is a workflow that goes on being held after a release.
@@ -1471,7 +1529,7 @@ export type StillHeld = Message<"missioncontrol.v1.StillHeld"> & {
  * Use `create(StillHeldSchema)` to create a new message.
  */
 export const StillHeldSchema: GenMessage<StillHeld> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 24);
+  messageDesc(file_missioncontrol_v1_brakes, 25);
 
 /**
  * Asks for a drill.
@@ -1506,7 +1564,7 @@ export type DrillBrakeRequest = Message<"missioncontrol.v1.DrillBrakeRequest"> &
  * Use `create(DrillBrakeRequestSchema)` to create a new message.
  */
 export const DrillBrakeRequestSchema: GenMessage<DrillBrakeRequest> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 25);
+  messageDesc(file_missioncontrol_v1_brakes, 26);
 
 /**
  * How the drill went.
@@ -1534,7 +1592,7 @@ export type DrillBrakeResponse = Message<"missioncontrol.v1.DrillBrakeResponse">
  * Use `create(DrillBrakeResponseSchema)` to create a new message.
  */
 export const DrillBrakeResponseSchema: GenMessage<DrillBrakeResponse> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 26);
+  messageDesc(file_missioncontrol_v1_brakes, 27);
 
 /**
  * Drill is what one drill of the brake measured. All times are by this server's clock.
@@ -1648,7 +1706,7 @@ export type Drill = Message<"missioncontrol.v1.Drill"> & {
  * Use `create(DrillSchema)` to create a new message.
  */
 export const DrillSchema: GenMessage<Drill> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_brakes, 27);
+  messageDesc(file_missioncontrol_v1_brakes, 28);
 
 /**
  * Brakes holds many workflows at once: those that run and those that will, for as long as the brake is engaged.
@@ -1671,7 +1729,8 @@ export const Brakes: GenService<{
   /**
    * Engages a brake on everything that the selector matches, now and later. Above the blast radius of the caller's role it
    * comes back AWAITING_APPROVAL and holds nothing, until somebody else approves; with emergency it holds at once and has to
-   * be approved afterwards. FAILED_PRECONDITION where the expected set has grown (expected_set_hash), INVALID_ARGUMENT where
+   * be approved afterwards. An engine that does not answer does not keep it from holding on the others: the receipt tells it,
+   * and it catches there what matches as soon as the engine answers; UNAVAILABLE where none answers. FAILED_PRECONDITION where the expected set has grown (expected_set_hash), INVALID_ARGUMENT where
    * the selector is empty or its expression does not type-check.
    *
    * @generated from rpc missioncontrol.v1.Brakes.EngageBrake

@@ -4,6 +4,7 @@ import type { ProgressView } from "../progress.ts";
 import type { Style, Terminal } from "../terminal.ts";
 import { renderBar } from "./bar.ts";
 import { stateName } from "./brake.ts";
+import { describeOutage } from "./outage.ts";
 import { cut, printable } from "./text.ts";
 
 /** What is known of a brake at a moment. */
@@ -46,7 +47,15 @@ function extent({ brake, rate }: BrakeMoment, elapsedMs: number | undefined): Ex
       rest: [`${release.remaining} remaining`, ...stage(release.released, of, release.staged?.percent), ...perSecond],
     };
   }
-  const { matched = 0, standing = 0, halting = 0, pending = 0, ended = 0, gates = [] } = receipt ?? {};
+  const {
+    matched = 0,
+    standing = 0,
+    halting = 0,
+    pending = 0,
+    ended = 0,
+    gates = [],
+    unreachableEngines = [],
+  } = receipt ?? {};
   const acknowledged = gates.filter((gate) => gate.ackTime !== undefined).length;
   return {
     verb: "standing",
@@ -54,6 +63,7 @@ function extent({ brake, rate }: BrakeMoment, elapsedMs: number | undefined): Ex
     of: matched,
     style: "magenta",
     rest: [
+      ...unreachableEngines.map(describeOutage),
       `${halting} halting`,
       `${pending} pending`,
       ...(gates.length > 0 ? [`gates ${acknowledged}/${gates.length}`] : []),

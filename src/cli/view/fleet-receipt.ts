@@ -1,4 +1,5 @@
 import type { FleetReceipt, GateAck } from "../../../gen/missioncontrol/v1/brakes_pb.ts";
+import { describeOutage } from "./outage.ts";
 import { duration, offset, preciseClock } from "./time.ts";
 
 /** A fleet's halt receipt in words: when it was asked for, when all stood, and what became of what was under way. */
@@ -9,12 +10,14 @@ export function fleetReceiptFields(receipt: FleetReceipt): [label: string, value
     return [
       ["requested", requested],
       ["matched", "none yet; what matches later is caught"],
+      ["NOT REACHED", describeOutages(receipt)],
       ["gates", describeGates(receipt.gates)],
     ];
   }
   return [
     ["requested", requested],
     ["matched", describeMatched(receipt)],
+    ["NOT REACHED", describeOutages(receipt)],
     [
       "accepted",
       quantiles([
@@ -36,6 +39,10 @@ export function fleetReceiptFields(receipt: FleetReceipt): [label: string, value
     ["steps after", `${receipt.stepsStartedAfterAccept} started after the engine accepted`],
     ["gates", describeGates(receipt.gates)],
   ];
+}
+
+function describeOutages({ unreachableEngines }: FleetReceipt): string | undefined {
+  return unreachableEngines.length === 0 ? undefined : unreachableEngines.map(describeOutage).join("\n");
 }
 
 /** The gates that have not confirmed that they hold, in words; undefined where all have, or there are none. */

@@ -49,6 +49,10 @@ function consequences(preview: PreviewBrakeResponse, emergency: boolean): [label
     ],
     ["approval", `${approval} (${limit})`],
     ["policy", policyDenial === "" ? "permits it" : `WOULD DENY IT: ${policyDenial}`],
+    ...preview.unreachableEngines.map(
+      ({ engine }) =>
+        ["NOT REACHED", `${engine} does not answer: what matches there is held as soon as it does`] as [string, string],
+    ),
     ["deadlines", deadlinesAtRisk.length === 0 ? undefined : `${count(deadlinesAtRisk.length, "timer")} due soon`],
   ];
 }

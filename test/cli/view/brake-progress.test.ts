@@ -1,9 +1,10 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { Brake_State as State } from "../../../gen/missioncontrol/v1/brakes_pb.ts";
 import { createTerminal } from "../../../src/cli/terminal.ts";
 import { type BrakeMoment, brakeProgress } from "../../../src/cli/view/brake-progress.ts";
 import { displayWidth } from "../../../src/cli/view/text.ts";
-import { brake, halting } from "../brake.ts";
+import { brake, halting, requestMs } from "../brake.ts";
 
 const stdout = { isTTY: true, columns: 80 } as NodeJS.WriteStream;
 const view = (unicode = true) =>
@@ -30,6 +31,14 @@ test("on a wide screen all is there, on a narrow one the least important is left
 test("a line of a log says the same, with the state", () => {
   expect(view().line(moment({ receipt: halting }, 1_240))).toBe(
     "ENGAGED  5/12 standing, 6 halting, 1 pending, gates 1/2, 1.2s, 2.5/s",
+  );
+});
+
+test("an engine that is not reached stands before all else that is not the count", () => {
+  const since = timestampFromMs(requestMs);
+  const unreachableEngines = [{ engine: "restate-eu", since, lastKnown: 41 }, { engine: "far" }];
+  expect(view().line(moment({ receipt: { ...halting, unreachableEngines } }))).toMatch(
+    /^ENGAGED {2}5\/12 standing, restate-eu unreachable since 08:35:12Z; 41 last known to match, far unreachable; what matches there is not known yet, 6 halting/,
   );
 });
 

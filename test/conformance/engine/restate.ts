@@ -1,20 +1,12 @@
 import { RestateEngine } from "../../../src/engines/restate.ts";
-import { startTestEngine } from "../../fixture/restate.ts";
+import { startTestEngine, type TestEngine } from "../../fixture/restate.ts";
 import type { EngineHarness, Script } from "./harness.ts";
-import { httpLink } from "./http-link.ts";
+import { type HttpApi, httpLink } from "./http-link.ts";
 
 /** Restate's own server, in one of its two modes, with the test agents. */
 export async function restateHarness(virtualQueues: boolean): Promise<EngineHarness> {
   const real = await startTestEngine({ virtualQueues });
   const engine = new RestateEngine("restate", { socketPath: real.adminSocket });
-  const api = {
-    socketPath: real.adminSocket,
-    isGreeting: (_method: string, path: string) => path === "/version",
-    accepted: (method: string, path: string) => {
-      if (method === "PATCH") return { status: 202, body: "" };
-      return path.startsWith("/internal/") ? { status: 200, body: '{"succeeded": [], "failed": []}' } : undefined;
-    },
-  };
   const control = async (id: string, action: string) => {
     const { status, body } = await real.admin("PATCH", `/invocations/${id}/${action}`);
     if (status >= 300) throw new Error(`${action} ${id}: ${status} ${body}`);
@@ -30,11 +22,23 @@ export async function restateHarness(virtualQueues: boolean): Promise<EngineHarn
       const parts = targetOf(script).split("/");
       return `${parts[0]}/${parts.at(-1)}`;
     },
-    link: () => httpLink(api, (port) => new RestateEngine("restate", { host: "127.0.0.1", port })),
+    link: () => httpLink(restateHttp(real), (port) => new RestateEngine("restate", { host: "127.0.0.1", port })),
     crash: () => real.crashEngine(),
     async stop() {
       engine.close();
       await real.stop();
+    },
+  };
+}
+
+/** What a bad line between an adapter and this server has to know. */
+export function restateHttp({ adminSocket }: TestEngine): HttpApi {
+  return {
+    socketPath: adminSocket,
+    isGreeting: (_method, path) => path === "/version",
+    accepted: (method, path) => {
+      if (method === "PATCH") return { status: 202, body: "" };
+      return path.startsWith("/internal/") ? { status: 200, body: '{"succeeded": [], "failed": []}' } : undefined;
     },
   };
 }

@@ -19,6 +19,7 @@ import { type Flags, type Host, type Session, withSession } from "../../session.
 import { renderBrake } from "../../view/brake.ts";
 import { silentGates } from "../../view/fleet-receipt.ts";
 import { writeJson } from "../../view/json.ts";
+import { describeOutage } from "../../view/outage.ts";
 import { renderPreview, renderQuestion } from "../../view/preview.ts";
 import { printable } from "../../view/text.ts";
 import { clock } from "../../view/time.ts";
@@ -160,6 +161,9 @@ function allStand({ receipt }: Brake): boolean {
 function noteLoudly({ terminal }: Session, { brakeId, state, approval, receipt }: Brake): void {
   const silent = silentGates(receipt?.gates ?? []);
   if (silent !== undefined) terminal.note(`mctl: no answer from these gates: ${printable(silent)}\n`);
+  for (const outage of receipt?.unreachableEngines ?? []) {
+    terminal.note(`mctl: ${printable(describeOutage(outage))}; it goes on being tried\n`);
+  }
   if (state === State.ENGAGED && approval?.approveBy && approval.approvedBy === "") {
     terminal.note(
       `mctl: a second person has to approve this emergency by ${clock(approval.approveBy)}, or it is released:\n` +

@@ -77,6 +77,19 @@ test("piped, it engages without asking, tells how they come to stand, and ends w
   ]);
 });
 
+test("an engine that is not reached is told, loudly and with the receipt, and all are not said to stand", async () => {
+  const unreachableEngines = [{ engine: "restate-eu", since: timestampFromMs(requestMs), lastKnown: 41 }];
+  const receipt = { ...halting, unreachableEngines };
+  const { code, stdout, stderr } = await run(["--no-wait"], {
+    engageBrake: () => ({ brake: brake({ receipt }), auditEntryId: "ae_1" }),
+  });
+  expect(code).toBe(0);
+  const told = "restate-eu unreachable since 08:35:12Z; 41 last known to match";
+  expect(stderr).toContain(`mctl: ${told}; it goes on being tried\n`);
+  expect(stdout).toContain(`NOT REACHED   ${told}\n`);
+  expect(stdout).toContain("all standing  NOT YET SEEN\n");
+});
+
 test("every flag reaches the server", async () => {
   const seen: EngageBrakeRequest[] = [];
   const requestId = "6b1f0b0e-6c1e-4c0e-9d6c-0a6c7c1c2d3e";
