@@ -1,24 +1,30 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { hostname } from "node:os";
 import { parse } from "node:path";
 import type { HooksProvider } from "@restatedev/restate-sdk";
 import { HeldWorkflows } from "./held-workflows.ts";
 import { defaultLinkLimits, Link, type LinkLimits } from "./link.ts";
 import { type Mode, Orders, type WhenDisconnected } from "./orders.ts";
+import { Reports } from "./reports.ts";
+import { type Run, Runs, type StepAbout, type StepInFlight, type WorkflowAbout } from "./runs.ts";
 import { Steps } from "./steps.ts";
 
-export type { LinkLimits, Mode, WhenDisconnected };
+export type { LinkLimits, Mode, Run, StepAbout, StepInFlight, WhenDisconnected, WorkflowAbout };
 
 /** What a gate is made of. Times in ms. */
 export interface GateOptions {
   /** Mission Control's, e.g. "https://mission-control.internal:8030". */
   readonly url: string;
-  /** A token with the role `gate`; as a function, asked at each attempt to connect, so that it can be renewed. */
+  /** A gate token of that engine; as a function, asked at each attempt to connect, so that it can be renewed. */
   readonly token: string | (() => string | Promise<string>);
-  /** The engine's name in Mission Control's configuration; default "restate". */
+  /**
+   * The engine's name in Mission Control's configuration; default "restate". One of kind gate where the workflows are started here,
+   * with `workflow` or `start`.
+   */
   readonly engine?: string;
   /** For people and receipts; default "<script>@<host>/<process id>". */
   readonly name?: string;
-  /** The services whose options have the hooks; default: any. */
+  /** The types that are gated here; for Restate the services whose options have the hooks. Default: any. */
   readonly types?: readonly string[];
   /**
    * Without a connection, the last known brakes go on to hold for `staleLimitMs`. After that, "go on" (the default) holds
@@ -31,6 +37,11 @@ export interface GateOptions {
   readonly holdLimitMs?: number;
   /** Gets a line when the connection is made or lost. */
   readonly log?: (line: string) => void;
+  /**
+   * How many reported events wait in memory for Mission Control to acknowledge them; default 100,000 (about 50 MB). Beyond, the oldest
+   * steps are dropped, which `state().lostReports` and the log tell.
+   */
+  readonly maxReports?: number;
   readonly limits?: Partial<LinkLimits>;
 }
 
@@ -47,6 +58,10 @@ export interface GateState {
   readonly brakes: number;
   /** Workflows that it names. */
   readonly workflows: number;
+  /** Events that Mission Control has not acknowledged; they are sent again when the connection was lost. */
+  readonly unacknowledgedReports: number;
+  /** Events that were dropped because there were more of those than `maxReports`. */
+  readonly lostReports: number;
 }
 
 /** A gate of a worker. */
@@ -56,21 +71,44 @@ export interface Gate {
    * between the gate's yes and the step. A service with `hooks` of its own does not get the default ones.
    */
   readonly hooks: HooksProvider;
+  /**
+   * Runs `work` as a workflow that Mission Control knows: its beginning, its steps and its end are reported. It has completed when
+   * `work` resolves, and failed when that rejects.
+   * @throws TypeError where what is said of it cannot be reported.
+   */
+  workflow<T>(about: WorkflowAbout, work: (run: Run) => T | Promise<T>): Promise<T>;
+  /** The same for what does not end with a function: whoever starts it has to end it. */
+  start(about: WorkflowAbout): Run;
+  /**
+   * Waits until no brake holds the workflow that it is called in, and then runs `work` as a step of it. Steps that were not let go
+   * have not begun.
+   * @throws Error where it is called outside of `workflow`.
+   */
+  step<T>(name: string, work: () => T | Promise<T>, about?: StepAbout): Promise<T>;
+  /** The function as a step: the same arguments, the same result. Its name is the step's where no other is given. */
+  wrap<A extends unknown[], T>(
+    work: (...args: A) => T | Promise<T>,
+    about?: StepAbout & { readonly name?: string },
+  ): (...args: A) => Promise<T>;
   state(): GateState;
   /** Resolves when the first set is applied; rejects when the gate is closed before. */
   ready(): Promise<void>;
-  /** Detaches. From then on the worker is one without a connection. */
+  /**
+   * Reports what is left, for at most a second, and detaches. From then on the worker is one without a connection. A process does not
+   * end by itself before.
+   */
   close(): Promise<void>;
 }
 
 /**
- * Has the steps of a Restate worker wait for Mission Control's brakes: while a brake holds a workflow, none of its steps starts
- * here. Connects by itself, as often as it takes; a step is answered from memory and never waits for the network.
+ * Has the steps of this process wait for Mission Control's brakes: while a brake holds a workflow, none of its steps starts
+ * here. Connects by itself, as often as it takes; a step is answered from memory and never waits for the network. For workers of
+ * Restate there are `hooks`; for everything else `workflow` and `step`.
  * @throws TypeError where the options cannot be used.
  */
 export function createGate(options: GateOptions): Gate {
   const { token, engine = "restate", types = [], whenDisconnected = "go on", log = () => {} } = options;
-  const { staleLimitMs = 600_000, holdLimitMs = 600_000 } = options;
+  const { staleLimitMs = 600_000, holdLimitMs = 600_000, maxReports = 100_000 } = options;
   check(options);
   const orders = new Orders({ whenDisconnected, staleLimitMs, holdLimitMs });
   const held = new HeldWorkflows();
@@ -78,6 +116,21 @@ export function createGate(options: GateOptions): Gate {
     held.add(workflowId);
     link.report();
   });
+  const reports = new Reports(maxReports);
+  let lost = 0;
+  const runs = new Runs(orders, reports, () => {
+    if (reports.lost > 0 && lost === 0) log(`gate: more than ${maxReports} reports wait: the oldest steps are dropped`);
+    lost = reports.lost;
+    link.report();
+  });
+  const current = new AsyncLocalStorage<Run>();
+  const step: Gate["step"] = (name, work, about) => {
+    const run = current.getStore();
+    if (run !== undefined) return run.step(name, work, about);
+    return Promise.reject(
+      new Error(`gate: step ${name} is in no workflow: call it below gate.workflow(…), or run.step`),
+    );
+  };
   const ready = Promise.withResolvers<void>();
   // Nobody has to ask.
   ready.promise.catch(() => {});
@@ -94,12 +147,13 @@ export function createGate(options: GateOptions): Gate {
     engine,
     types,
     held,
+    reports,
     limits: { ...defaultLinkLimits, ...options.limits },
     apply: (rules) => {
       orders.apply(rules);
       tell("gate: connected to Mission Control");
       ready.resolve();
-      return steps.inFlightButHeld();
+      return steps.inFlightButHeld() + runs.inFlightButHeld();
     },
     lost: (error) => {
       orders.disconnected();
@@ -108,6 +162,23 @@ export function createGate(options: GateOptions): Gate {
   });
   return {
     hooks: steps.hooks,
+    async workflow(about, work) {
+      const run = runs.start(about);
+      try {
+        const result = await current.run(run, work, run);
+        run.end();
+        return result;
+      } catch (error) {
+        run.end({ error });
+        throw error;
+      }
+    },
+    start: (about) => runs.start(about),
+    step,
+    wrap: (work, about = {}) => {
+      const name = about.name ?? work.name;
+      return (...args) => step(name, () => work(...args), about);
+    },
     state: () => ({
       connected: orders.mode === "connected",
       mode: orders.mode,
@@ -115,6 +186,8 @@ export function createGate(options: GateOptions): Gate {
       revision: orders.rules.revision,
       brakes: orders.rules.brakes,
       workflows: orders.rules.workflows,
+      unacknowledgedReports: reports.size,
+      lostReports: reports.lost,
     }),
     ready: () => ready.promise,
     close: async () => {
@@ -130,7 +203,7 @@ function programName(): string {
   return name.slice(0, 32) || "worker";
 }
 
-function check({ url, token, name, whenDisconnected, staleLimitMs, holdLimitMs }: GateOptions): void {
+function check({ url, token, name, whenDisconnected, staleLimitMs, holdLimitMs, maxReports }: GateOptions): void {
   const fail = (what: string): never => {
     throw new TypeError(`createGate: ${what}`);
   };
@@ -142,5 +215,8 @@ function check({ url, token, name, whenDisconnected, staleLimitMs, holdLimitMs }
   }
   for (const [limit, ms] of Object.entries({ staleLimitMs, holdLimitMs })) {
     if (ms !== undefined && !(ms >= 0)) fail(`${limit} has to be 0 or more`);
+  }
+  if (maxReports !== undefined && !(Number.isSafeInteger(maxReports) && maxReports > 0)) {
+    fail("maxReports has to be a whole number above 0");
   }
 }

@@ -5,6 +5,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { type AttachResponse, Gate, type Rule } from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
 import type { HeldWorkflows } from "./held-workflows.ts";
 import { Outbox } from "./outbox.ts";
+import type { Reports } from "./reports.ts";
 import { Rules } from "./rules.ts";
 
 /** Times in ms. */
@@ -35,6 +36,7 @@ export interface LinkOptions {
   readonly engine: string;
   readonly types: readonly string[];
   readonly held: HeldWorkflows;
+  readonly reports: Reports;
   readonly limits: LinkLimits;
   /** Has the set in force when it returns, and answers how many steps run on of workflows that it holds. */
   readonly apply: (rules: Rules) => number;
@@ -98,13 +100,13 @@ export class Link {
 
   /** One stay, from the call to its end; answers why it ended. */
   async #attach(attached: () => void): Promise<Error> {
-    const { gate, engine, types, limits, held } = this.#options;
+    const { gate, engine, types, limits, held, reports } = this.#options;
     const watchdog = new Watchdog();
     const signal = AbortSignal.any([watchdog.signal, this.#abandon.signal]);
     try {
       watchdog.expect(limits.attachMs);
       const token = await unlessAborted(signal, this.#options.token());
-      const outbox = new Outbox(held);
+      const outbox = new Outbox(held, reports);
       const responses = this.#client.attach(
         outbox.messages({ gate, engine, types: [...types], instance: this.#instance }),
         { signal, headers: { authorization: `Bearer ${token.trim()}` } },
@@ -113,6 +115,7 @@ export class Link {
       const assembly = new Assembly();
       for await (const response of responses) {
         watchdog.expect(limits.silenceMs);
+        reports.acknowledge(Number(response.reported));
         if (response.unchanged) {
           outbox.stillApplied(response.revision);
           continue;

@@ -74,6 +74,21 @@ export class Orders {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Resolves when an answer may be another one. Rejects with the signal's reason. */
+  async changed(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const abort = () => reject(signal.reason);
+    const off = this.onChange(resolve);
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      await promise;
+    } finally {
+      off();
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
   /** No limit runs out any more. */
   stop(): void {
     clearTimeout(this.#timer);

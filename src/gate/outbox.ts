@@ -3,9 +3,12 @@ import {
   AppliedSchema,
   type AttachRequest,
   AttachRequestSchema,
+  HeldStepsSchema,
   type HelloSchema,
+  ReportSchema,
 } from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
 import type { HeldWorkflows } from "./held-workflows.ts";
+import type { Reports } from "./reports.ts";
 
 /** How long reports are gathered, ms. */
 const gatherMs = 50;
@@ -14,16 +17,20 @@ const perReport = 1_000;
 /** What a gate has to say on one connection: the hello, then always the latest confirmation, and reports between. */
 export class Outbox {
   readonly #held: HeldWorkflows;
+  readonly #reports: Reports;
+  /** The number of the last event that was reported on this connection. */
+  #reported = 0;
   #applied: { readonly revision: bigint; readonly stepsInFlight: number } | undefined;
   #gathering: NodeJS.Timeout | undefined;
-  /** What was held while there was no connection is due at once, but behind the first confirmation: before, it held still. */
+  /** What came while there was no connection is due at once, but behind the first confirmation: before, it held still. */
   #reportDue = true;
   #confirmed = false;
   #closed = false;
   #ring = () => {};
 
-  constructor(held: HeldWorkflows) {
+  constructor(held: HeldWorkflows, reports: Reports) {
     this.#held = held;
+    this.#reports = reports;
   }
 
   /** Confirms a set. One that has not been confirmed yet is passed over. */
@@ -58,13 +65,9 @@ export class Outbox {
   async *messages(hello: MessageInitShape<typeof HelloSchema>): AsyncGenerator<AttachRequest> {
     yield create(AttachRequestSchema, { message: { case: "hello", value: hello } });
     for (;;) {
-      if (this.#applied !== undefined) {
-        const value = create(AppliedSchema, this.#applied);
-        this.#applied = undefined;
-        this.#confirmed = true;
-        yield create(AttachRequestSchema, { message: { case: "applied", value } });
-      } else if (this.#confirmed && this.#reportDue && !this.#held.isEmpty) {
-        yield create(AttachRequestSchema, { message: { case: "held", value: this.#held.take(perReport) } });
+      const message = this.#next();
+      if (message !== undefined) {
+        yield create(AttachRequestSchema, { message });
       } else if (this.#closed) {
         return;
       } else {
@@ -74,5 +77,22 @@ export class Outbox {
         await promise;
       }
     }
+  }
+
+  /** A confirmation goes before every report. */
+  #next(): AttachRequest["message"] | undefined {
+    if (this.#applied !== undefined) {
+      const value = create(AppliedSchema, this.#applied);
+      this.#applied = undefined;
+      this.#confirmed = true;
+      return { case: "applied", value };
+    }
+    if (!this.#confirmed || !this.#reportDue) return undefined;
+    if (!this.#held.isEmpty) return { case: "held", value: create(HeldStepsSchema, this.#held.take(perReport)) };
+    const batch = this.#reports.after(this.#reported);
+    if (batch === undefined) return undefined;
+    const { firstSequence, events } = batch;
+    this.#reported = firstSequence + events.length - 1;
+    return { case: "report", value: create(ReportSchema, { firstSequence: BigInt(firstSequence), events }) };
   }
 }

@@ -8,12 +8,15 @@ export interface GatedWorkflow {
   readonly handler: string;
   /** "type/handler", or "type/key/handler". */
   readonly name: string;
+  /** As its process reported them; where an engine knows the workflow, none. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Rules with the same types or handlers: those whose name begins with the prefix match. */
+/** Of the rules with the same types or handlers: those whose name begins with the prefix and that have the labels match. */
 interface Candidate {
   readonly brakeId: string;
   readonly namePrefix: string;
+  readonly labels: readonly (readonly [string, string])[];
 }
 
 /** A whole set of rules, indexed: asking costs the same with ten ids as with a hundred thousand. */
@@ -33,9 +36,10 @@ export class Rules {
     for (const rule of rules) {
       for (const id of rule.workflowIds) this.#byId.set(id, rule.brakeId);
       if (!rule.matchNew) continue;
+      const labels = Object.entries(rule.labels);
       for (const kind of kindsOf(rule)) {
         const candidates = this.#byKind.get(kind) ?? [];
-        candidates.push({ brakeId: rule.brakeId, namePrefix: rule.namePrefix });
+        candidates.push({ brakeId: rule.brakeId, namePrefix: rule.namePrefix, labels });
         this.#byKind.set(kind, candidates);
       }
     }
@@ -44,11 +48,13 @@ export class Rules {
   }
 
   /** A brake that holds the workflow; undefined: none does. */
-  brakeOn({ id, type, handler, name }: GatedWorkflow): string | undefined {
+  brakeOn({ id, type, handler, name, labels }: GatedWorkflow): string | undefined {
     const named = this.#byId.get(id);
     if (named !== undefined || this.#byKind.size === 0) return named;
+    const carries = ([key, value]: readonly [string, string]) =>
+      labels !== undefined && Object.hasOwn(labels, key) && labels[key] === value;
     for (const kind of ["", type, `${type}/${handler}`]) {
-      const found = this.#byKind.get(kind)?.find(({ namePrefix }) => name.startsWith(namePrefix));
+      const found = this.#byKind.get(kind)?.find((one) => name.startsWith(one.namePrefix) && one.labels.every(carries));
       if (found !== undefined) return found.brakeId;
     }
     return undefined;
