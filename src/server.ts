@@ -62,6 +62,7 @@ import { brakesComponent, tellEmergencies } from "./services/emergencies.ts";
 import { EntrySight } from "./services/entry-sight.ts";
 import { gateService } from "./services/gate.ts";
 import { gateEngineComponent } from "./services/gate-engines.ts";
+import { GateReports } from "./services/gate-reports.ts";
 import { gateTokensService } from "./services/gate-tokens.ts";
 import { type Component, HealthService } from "./services/health.ts";
 import { Idempotency } from "./services/idempotency.ts";
@@ -193,6 +194,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     brakes.onChange(() => runs.reconsider());
   }
   const gates = new Gates({ engines: engineNames, log });
+  const gateReports = new Map(
+    gateEngines
+      .filter((_, index) => gateConfigs[index]?.kind === "gate")
+      .map(({ name, runs }) => [name, new GateReports(runs, log)]),
+  );
   const gateTokens = new GateTokens(store, ledger, engineNames);
   const gateRules = new GateRules(brakes, engines, catching, gates, log);
   const workflows = new Workflows(engines, brakes, store);
@@ -298,7 +304,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       const sight = new EntrySight(brakes, workflows, store);
       router.service(AuditLog, auditLogService(store, proofs, sight));
       router.service(RevocationsDescriptor, revocationsService(revocations));
-      router.service(Gate, gateService(gates));
+      router.service(Gate, gateService(gates, gateReports));
       router.service(GateTokensDescriptor, gateTokensService(gateTokens, gates));
       // Gates have tokens in place of roles.
       const methods = services.filter((service) => service !== Gate).flatMap((service) => service.methods);

@@ -35,6 +35,14 @@ export interface RuleSet {
   readonly time: number;
 }
 
+/** What a gate is told at a time. */
+interface Told {
+  readonly set: RuleSet;
+  readonly unchanged: boolean;
+  /** The number of the last event that it reported and that is durable; 0: none is. */
+  readonly reported: bigint;
+}
+
 /** What a gate confirmed last. */
 interface Confirmation {
   readonly revision: bigint;
@@ -64,6 +72,9 @@ export class Attachment {
   #sent: { readonly revision: bigint; readonly time: number } | undefined;
   #confirmed: Confirmation | undefined;
   #heard = performance.now();
+  /** The number of the last event that it reported and that is durable, and what it was told of that. */
+  #reported = 0n;
+  #acknowledged = 0n;
   #ended: { readonly error: unknown } | undefined;
   #ring = () => {};
 
@@ -80,10 +91,10 @@ export class Attachment {
   }
 
   /**
-   * The sets to send, each once, and signs of life: then with `unchanged`. The next is made when it is asked for, so that a
-   * slow gate gets the latest only. Returns when the gate has left; throws why it was dropped.
+   * The sets to send, each once, and signs of life: then with `unchanged`; each with what is acknowledged. The next is made when it
+   * is asked for, so that a slow gate gets the latest only. Returns when the gate has left; throws why it was dropped.
    */
-  async *sets(): AsyncGenerator<{ readonly set: RuleSet; readonly unchanged: boolean }> {
+  async *sets(): AsyncGenerator<Told> {
     const { heartbeatMs, silenceMs, confirmMs } = this.#limits;
     let lastSent = performance.now();
     while (this.#ended === undefined) {
@@ -102,16 +113,17 @@ export class Attachment {
       if (changed && now >= turn) {
         this.#sent = { revision: set.revision, time: now };
         lastSent = now;
-        yield { set, unchanged: false };
-      } else if (now - lastSent >= heartbeatMs) {
+        yield this.#told(set, false);
+      } else if (now - lastSent >= heartbeatMs || (sent !== undefined && this.#reported !== this.#acknowledged)) {
         lastSent = now;
-        yield { set: this.#sentSet(set), unchanged: true };
+        yield this.#told(set, true);
       } else {
         const next = Math.min(changed ? turn : Number.POSITIVE_INFINITY, lastSent + heartbeatMs);
         await this.#wait(Math.min(next, this.#heard + silenceMs) - now);
       }
     }
     if (this.#ended?.error !== undefined) throw this.#ended.error;
+    if (this.#sent !== undefined && this.#reported !== this.#acknowledged) yield this.#told(this.#hub.current(), true);
   }
 
   /** There may be another set. */
@@ -131,6 +143,12 @@ export class Attachment {
     this.#hub.confirmed();
   }
 
+  /** What it reported is durable, up to this number. */
+  reported(sequence: bigint): void {
+    this.#reported = sequence;
+    this.#ring();
+  }
+
   /** The gate has held steps of these workflows. */
   held(workflowIds: readonly string[], incomplete: boolean): void {
     this.#hub.held(workflowIds, incomplete);
@@ -145,8 +163,10 @@ export class Attachment {
   }
 
   /** A sign of life is about the set that the gate has, not about one that waits for its turn. */
-  #sentSet(set: RuleSet): RuleSet {
-    return { ...set, revision: this.#sent?.revision ?? set.revision };
+  #told(set: RuleSet, unchanged: boolean): Told {
+    this.#acknowledged = this.#reported;
+    const revision = unchanged ? (this.#sent?.revision ?? set.revision) : set.revision;
+    return { set: { ...set, revision }, unchanged, reported: this.#reported };
   }
 
   async #wait(ms: number): Promise<void> {

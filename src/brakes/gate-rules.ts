@@ -157,10 +157,13 @@ export class GateRules {
   async #ruleFor(engine: string, brake: Brake): Promise<GateRule | undefined> {
     const own = this.#catching.selector(brake).gateRule(engine);
     if (own === undefined) return undefined;
-    const handlers = await this.#handlers(engine, brake);
+    const told = this.#labelsToTell(brake);
+    const byHandler = this.#engines.named(engine).capabilities.stepsFrom === "journal";
+    const handlers = told && byHandler ? await this.#handlers(engine, told) : [];
+    const labels = told && !byHandler ? told : {};
     // While it is being let go in stages it catches nothing new.
     const catches = brake.release === undefined || brake.release.haltedBecause !== "";
-    const matchNew = catches && (own.matchNew || handlers.length > 0);
+    const matchNew = catches && (own.matchNew || handlers.length > 0 || Object.keys(labels).length > 0);
     const ids = new Set(catches ? own.workflowIds : []);
     for (const hold of this.#brakes.holdsOf(brake.brakeId)) {
       // What the fields tell needs no id; children and everything else do.
@@ -175,11 +178,12 @@ export class GateRules {
       types: own.types,
       handlers,
       namePrefix: own.namePrefix,
+      labels,
     };
   }
 
-  /** Gates know no labels, but the handlers that carry them: where labels (with types and name) are all that is set. */
-  async #handlers(engine: string, brake: Brake): Promise<string[]> {
+  /** The labels, where they (with types and name) are all that is set: only then are they enough to tell what matches. */
+  #labelsToTell(brake: Brake): Readonly<Record<string, string>> | undefined {
     const selector = fromJson(SelectorSchema, brake.selector);
     const onlyLabels =
       brake.scopes === undefined &&
@@ -190,10 +194,15 @@ export class GateRules {
       selector.expression === "" &&
       !selector.createdAfter &&
       !selector.createdBefore;
-    if (!onlyLabels) return [];
-    const labels = selector.labels.map(parseLabel).map(({ key, value }) => [key, value] as const);
+    return onlyLabels
+      ? Object.fromEntries(selector.labels.map(parseLabel).map(({ key, value }) => [key, value]))
+      : undefined;
+  }
+
+  /** Gates of an engine that knows its workflows itself know no labels, but the handlers that carry them. */
+  async #handlers(engine: string, labels: Readonly<Record<string, string>>): Promise<string[]> {
     try {
-      return await this.#engines.named(engine).handlersWith(Object.fromEntries(labels), AbortSignal.timeout(labelsMs));
+      return await this.#engines.named(engine).handlersWith(labels, AbortSignal.timeout(labelsMs));
     } catch {
       // The engine does not answer: what the brake has caught is told by its ids, and the labels are asked for again.
       this.#syncSoon();

@@ -16,6 +16,8 @@ export interface GateRule {
   readonly handlers: readonly string[];
   /** Only where the name begins so; "": any. */
   readonly namePrefix: string;
+  /** Only those that were reported with all of these labels; empty: any. Only for engines whose gates report. */
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** A gate that is attached now. Times are ms since the epoch. */

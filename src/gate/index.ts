@@ -134,6 +134,7 @@ export function createGate(options: GateOptions): Gate {
   const ready = Promise.withResolvers<void>();
   // Nobody has to ask.
   ready.promise.catch(() => {});
+  let wasLost = false;
   let told = "";
   const tell = (line: string) => {
     // What stays the same is told once.
@@ -151,11 +152,14 @@ export function createGate(options: GateOptions): Gate {
     limits: { ...defaultLinkLimits, ...options.limits },
     apply: (rules) => {
       orders.apply(rules);
+      if (wasLost) runs.announce();
+      wasLost = false;
       tell("gate: connected to Mission Control");
       ready.resolve();
       return steps.inFlightButHeld() + runs.inFlightButHeld();
     },
     lost: (error) => {
+      wasLost = true;
       orders.disconnected();
       tell(`gate: no connection to Mission Control: ${error.message}`);
     },

@@ -84,6 +84,11 @@ export class Runs {
     return count;
   }
 
+  /** Tells anew what is open, to a server that may have lost sight of it. */
+  announce(): void {
+    for (const run of this.#open) run.announce();
+  }
+
   /** @throws TypeError where what is said of it cannot be reported. */
   start(about: WorkflowAbout): Run {
     const run: Run = new Run(about, this.#orders, this.#report, () => this.#open.delete(run));
@@ -101,6 +106,8 @@ export class Run {
   readonly #report: (event: Event) => void;
   readonly #onEnd: () => void;
   readonly #ended = new AbortController();
+  /** Its own beginning and the steps of it that are held now. */
+  readonly #standing = new Set<Event["event"]>();
   #version = -1;
   #reason: string | undefined;
 
@@ -126,7 +133,13 @@ export class Run {
       labels: { ...labels },
       parentWorkflowId: parentId,
     });
-    this.#tell({ case: "workflowStarted", value });
+    this.#standing.add({ case: "workflowStarted", value });
+    this.announce();
+  }
+
+  /** Tells what it is, and which of its steps are held. */
+  announce(): void {
+    for (const event of this.#standing) this.#tell(event);
   }
 
   get id(): string {
@@ -182,16 +195,28 @@ export class Run {
     const given = signal === undefined ? this.#ended.signal : AbortSignal.any([signal, this.#ended.signal]);
     given.throwIfAborted();
     const stepId = randomUUID();
-    let told = false;
+    let held: Event["event"] | undefined;
     return {
       isHeld: () => {
         if (this.#reasonToHold() === undefined) return false;
-        if (!told) this.#tell({ case: "stepHeld", value: create(StepHeldSchema, { stepId, name }) });
-        told = true;
+        if (held !== undefined) return true;
+        held = { case: "stepHeld", value: create(StepHeldSchema, { stepId, name }) };
+        this.#standing.add(held);
+        this.#tell(held);
         return true;
       },
-      changed: () => this.#orders.changed(given),
-      begin: () => this.#begin(create(StepStartedSchema, { stepId, name, agent, riskLevel })),
+      changed: async () => {
+        try {
+          await this.#orders.changed(given);
+        } catch (error) {
+          if (held !== undefined) this.#standing.delete(held);
+          throw error;
+        }
+      },
+      begin: () => {
+        if (held !== undefined) this.#standing.delete(held);
+        return this.#begin(create(StepStartedSchema, { stepId, name, agent, riskLevel }));
+      },
     };
   }
 

@@ -15,14 +15,18 @@ import type { GateRule, Gates } from "../brakes/gates.ts";
 import { MissionControlError } from "../errors.ts";
 import { reachOf } from "../interceptors/authorize.ts";
 import { callerOf } from "./caller.ts";
+import type { GateReports, Reporting } from "./gate-reports.ts";
 
 /** From the call to its hello, ms. */
 const helloMs = 10_000;
 /** Of one message: with ids of Restate's length it stays below 1 MB. */
 const perMessage = { workflowIds: 20_000, rules: 500 } as const;
 
-/** The Gate service: translate, call, translate. */
-export function gateService(gates: Gates): ServiceImpl<typeof Gate> {
+/**
+ * The Gate service: translate, call, translate.
+ * @param reports for the engines whose gates report, by their names.
+ */
+export function gateService(gates: Gates, reports: ReadonlyMap<string, GateReports>): ServiceImpl<typeof Gate> {
   return {
     async *attach(requests, context) {
       const { call, principal } = callerOf(context);
@@ -40,13 +44,15 @@ export function gateService(gates: Gates): ServiceImpl<typeof Gate> {
         );
       }
       const attachment = gates.attach({ gate, engine, types, instance }, principal.subject, context.signal);
-      void listen(messages, attachment);
+      const reporting = reports.get(engine)?.open((sequence) => attachment.reported(sequence));
+      void listen(messages, attachment, reporting);
       try {
-        for await (const { set, unchanged } of attachment.sets()) {
-          if (unchanged) yield create(AttachResponseSchema, { revision: set.revision, unchanged });
-          else yield* messagesOf(set);
+        for await (const { set, unchanged, reported } of attachment.sets()) {
+          if (unchanged) yield create(AttachResponseSchema, { revision: set.revision, unchanged, reported });
+          else yield* messagesOf(set, reported);
         }
       } finally {
+        reporting?.end();
         // Where the stream was left in the middle: the gate did not say goodbye.
         attachment.end(new Error("the gate's stream has ended"));
       }
@@ -72,15 +78,23 @@ async function helloOf(messages: AsyncIterator<AttachRequest>, signal: AbortSign
 }
 
 /** Takes what the gate says until it says no more; what is wrong with it ends its stay. */
-async function listen(messages: AsyncIterator<AttachRequest>, attachment: Attachment): Promise<void> {
+async function listen(
+  messages: AsyncIterator<AttachRequest>,
+  attachment: Attachment,
+  reporting: Reporting | undefined,
+): Promise<void> {
   try {
     for (;;) {
       const { value, done } = await messages.next();
-      if (done) return attachment.end();
+      if (done) {
+        await reporting?.settled();
+        return attachment.end();
+      }
       const { message } = value as AttachRequest;
       switch (message.case) {
         case "applied":
           attachment.applied(message.value.revision, message.value.stepsInFlight);
+          reporting?.seen();
           break;
         case "held":
           attachment.held(message.value.workflowIds, message.value.incomplete);
@@ -88,7 +102,9 @@ async function listen(messages: AsyncIterator<AttachRequest>, attachment: Attach
         case "report": {
           const { engine } = attachment.hello;
           const text = `engine ${engine} knows its workflows itself: its gates report nothing of them`;
-          throw new MissionControlError("INVALID_ARGUMENT", text);
+          if (reporting === undefined) throw new MissionControlError("INVALID_ARGUMENT", text);
+          reporting.take(message.value);
+          break;
         }
         default:
           throw new MissionControlError("INVALID_ARGUMENT", "a gate says hello once: one stream is one gate");
@@ -100,9 +116,9 @@ async function listen(messages: AsyncIterator<AttachRequest>, attachment: Attach
 }
 
 /** A set in messages of a bounded size. */
-function* messagesOf({ revision, rules, time }: RuleSet): Generator<AttachResponse> {
+function* messagesOf({ revision, rules, time }: RuleSet, reported: bigint): Generator<AttachResponse> {
   const message = (part: Rule[], more: boolean) =>
-    create(AttachResponseSchema, { revision, rules: part, time: timestampFromMs(time), more });
+    create(AttachResponseSchema, { revision, rules: part, time: timestampFromMs(time), more, reported });
   let part: Rule[] = [];
   let ids = 0;
   for (const rule of rules) {
@@ -123,7 +139,7 @@ function* messagesOf({ revision, rules, time }: RuleSet): Generator<AttachRespon
 
 /** A rule, or a further part of one: that has more ids only, for the first says how new workflows are told. */
 function ruleOf(rule: GateRule, workflowIds: string[], first: boolean): Rule {
-  const { brakeId, matchNew, types, handlers, namePrefix } = rule;
+  const { brakeId, matchNew, types, handlers, namePrefix, labels } = rule;
   if (!first) return create(RuleSchema, { brakeId, workflowIds });
   return create(RuleSchema, {
     brakeId,
@@ -132,5 +148,6 @@ function ruleOf(rule: GateRule, workflowIds: string[], first: boolean): Rule {
     types: [...types],
     handlers: [...handlers],
     namePrefix,
+    labels: { ...labels },
   });
 }

@@ -9,6 +9,7 @@ export function aRule(about: Partial<GateRule> = {}): GateRule {
     types: [],
     handlers: [],
     namePrefix: "",
+    labels: {},
     ...about,
   };
 }

@@ -11,6 +11,7 @@ import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { GateLimits } from "../../src/brakes/gate-attachment.ts";
 import { Gates } from "../../src/brakes/gates.ts";
+import { GateEngine } from "../../src/engines/gate.ts";
 import { createPort } from "../../src/http/port.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 import { GateTokens } from "../../src/identity/gate-tokens.ts";
@@ -25,6 +26,7 @@ import { Access } from "../../src/policy/access.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import { defaultRoles } from "../../src/policy/roles.ts";
 import { gateService } from "../../src/services/gate.ts";
+import { GateReports } from "../../src/services/gate-reports.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 import { noFlood } from "../fixture/refusals.ts";
 
@@ -33,11 +35,13 @@ export interface GateServer {
   readonly url: string;
   /** The hub; another one after each start. */
   readonly gates: Gates;
+  /** What gates of engine "agents" report to; another one after each start. */
+  readonly agents: GateEngine;
   /** RPCs of other services that were reached. */
   readonly reached: string[];
   readonly gateTokens: GateTokens;
-  /** A new gate token; it ends by itself after so many ms, or never. */
-  token(expiresInMs?: number): Promise<string>;
+  /** A new gate token, of engine "restate" unless another is named; it ends by itself after so many ms, or never. */
+  token(expiresInMs?: number, engine?: string): Promise<string>;
   /** A token of a person, or whoever the issuer vouches for. */
   jwt(...roles: string[]): Promise<string>;
   /** The ledger, the oldest entry first. */
@@ -55,7 +59,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, noFlood);
   const issuer = await openDevIssuer(dir);
-  const gateTokens = new GateTokens(store, ledger, ["restate", "other"]);
+  const gateTokens = new GateTokens(store, ledger, ["restate", "agents", "other"]);
   let made = 0;
   const reached: string[] = [];
   const others = [MissionControl, AuditLog, Brakes];
@@ -74,16 +78,19 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     },
     resolveBrake: async () => undefined,
   });
-  let gates = new Gates({ engines: ["restate"], log, limits });
+  const engines = ["restate", "agents"];
+  let gates = new Gates({ engines, log, limits });
+  let agents = await GateEngine.open("agents", store, log);
   const noting = (service: DescService) =>
     Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
   const listen = async (port: number) => {
-    gates = new Gates({ engines: ["restate"], log, limits });
+    gates = new Gates({ engines, log, limits });
+    const reports = new Map([["agents", new GateReports(agents.runs, log)]]);
     const opened = await createPort({
       host: "127.0.0.1",
       port,
       routes: (router: ConnectRouter) => {
-        router.service(Gate, gateService(gates));
+        router.service(Gate, gateService(gates, reports));
         for (const service of others) router.service(service, noting(service) as never);
       },
       interceptors: chain.map(({ interceptor }) => interceptor),
@@ -102,21 +109,29 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     get gates() {
       return gates;
     },
+    get agents() {
+      return agents;
+    },
     reached,
     gateTokens,
-    async token(expiresInMs) {
+    async token(expiresInMs, engine = "restate") {
       const name = made++ === 0 ? "worker" : `worker-${made}`;
       const change = { subject: "alice", reason: "test", entryId: "" };
-      return (await gateTokens.create({ name, engine: "restate", expiresInMs }, change)).secret;
+      return (await gateTokens.create({ name, engine, expiresInMs }, change)).secret;
     },
     jwt: (...roles) => issuer.signDevToken({ subject: "alice", roles, expiresIn: 3600 }),
     entries: async () => (await store.listEntries({ limit: 1000 })).entries.reverse(),
-    close: () => current.close(200),
+    async close() {
+      await current.close(200);
+      await agents.close();
+    },
     async start() {
+      agents = await GateEngine.open("agents", store, log);
       current = await listen(port);
     },
     async stop() {
       await current.close(200);
+      await agents.close();
       verifier.close();
       await store.close();
       rmSync(dir, { recursive: true, force: true });

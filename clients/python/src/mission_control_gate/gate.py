@@ -89,6 +89,7 @@ class Gate:
         self._log = log
         self._told = ""
         self._told_lost = False
+        self._was_lost = False
         self._ready = threading.Event()
         self._current: ContextVar[Run | None] = ContextVar("mission_control_workflow", default=None)
         self._runs = Runs(self._orders, self._report)
@@ -232,11 +233,15 @@ class Gate:
         with self._orders.lock:
             self._orders.apply(rules)
             self._ready.set()
+            if self._was_lost:
+                self._runs.announce()
+            self._was_lost = False
             in_flight = self._runs.in_flight_but_held()
         self._tell("gate: connected to Mission Control")
         return in_flight
 
     def _lost(self, failure: str) -> None:
+        self._was_lost = True
         self._orders.disconnected()
         self._tell(f"gate: no connection to Mission Control: {failure}")
 

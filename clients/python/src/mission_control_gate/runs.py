@@ -56,6 +56,12 @@ class Runs:
         with self.orders.lock:
             self._open.discard(run)
 
+    def announce(self) -> None:
+        """Tells anew what is open, to a server that may have lost sight of it."""
+        with self.orders.lock:
+            for run in self._open:
+                run.announce()
+
     def in_flight_but_held(self) -> int:
         """How many steps run on of workflows that are to take none."""
         with self.orders.lock:
@@ -89,14 +95,12 @@ class Run:
         self.in_flight = 0
         self._runs = runs
         self._over = False
-        self.tell(
-            workflow_started=gate_pb2.WorkflowStarted(
-                type=type,
-                name=name or type,
-                labels=labels,
-                parent_workflow_id=parent_id or "",
-            )
+        # Names of its steps that are held now, by their ids.
+        self.held: dict[str, str] = {}
+        self._started = gate_pb2.WorkflowStarted(
+            type=type, name=name or type, labels=labels, parent_workflow_id=parent_id or ""
         )
+        self.announce()
 
     @property
     def id(self) -> str:
@@ -142,6 +146,12 @@ class Run:
             self._runs.ended(self)
             self.tell(workflow_ended=gate_pb2.WorkflowEnded(outcome=outcome, error_message=error_message))
             self.orders.wake()
+
+    def announce(self) -> None:
+        """Tells what it is, and which of its steps are held."""
+        self.tell(workflow_started=self._started)
+        for step_id, name in self.held.items():
+            self.tell(step_held=gate_pb2.StepHeld(step_id=step_id, name=name))
 
     def tell(self, **event: Any) -> None:
         """Reports one thing that it did."""
@@ -202,24 +212,30 @@ class Step:
         self._about = (name, agent, risk_level, timeout)
         self._run: Run | None = None
         self._id = ""
-        self._held = False
 
     def __enter__(self) -> None:
         run, deadline = self._begin()
         with run.orders.lock:
-            while not self._may_start(run, deadline):
-                run.orders.wait(_left(deadline))
+            try:
+                while not self._may_start(run, deadline):
+                    run.orders.wait(_left(deadline))
+            finally:
+                run.held.pop(self._id, None)
             self._start(run)
 
     async def __aenter__(self) -> None:
         run, deadline = self._begin()
-        while True:
+        try:
+            while True:
+                with run.orders.lock:
+                    if self._may_start(run, deadline):
+                        self._start(run)
+                        return
+                    event = run.orders.subscribe()
+                await run.orders.wait_for(event, _left(deadline))
+        finally:
             with run.orders.lock:
-                if self._may_start(run, deadline):
-                    self._start(run)
-                    return
-                event = run.orders.subscribe()
-            await run.orders.wait_for(event, _left(deadline))
+                run.held.pop(self._id, None)
 
     def __exit__(
         self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -261,8 +277,8 @@ class Step:
         reason = run.orders.reason_to_hold(run.workflow)
         if reason is None:
             return True
-        if not self._held:
-            self._held = True
+        if self._id not in run.held:
+            run.held[self._id] = name
             run.tell(step_held=gate_pb2.StepHeld(step_id=self._id, name=name))
         if deadline is not None and time.monotonic() >= deadline:
             raise StepGivenUp(f"step {name} has not begun: held by {reason}")
