@@ -9,6 +9,7 @@ import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
 import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
 import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { devKeyPath, openDevIssuer } from "./identity/dev-issuer.ts";
+import { openPublishers } from "./ledger/publishers.ts";
 import { createLog } from "./log.ts";
 import { readRemotes } from "./policy/remote/files.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
@@ -83,6 +84,13 @@ export async function startDevMode(
       corsOrigins: file.cors?.origins,
       tenantLabel: file.tenant_label,
       ledgerFallbackFile: file.ledger?.fallback_file,
+      ledgerRetentionMs: file.ledger?.retention,
+      checkpointsDirectory: file.ledger?.checkpoints_dir,
+      checkpointPublishers: openPublishers(
+        { witnesses: file.ledger?.witnesses, toStdout: file.ledger?.checkpoints_to_stdout },
+        process.stdout,
+      ),
+      acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
       ...file.brakes,
       components,
       version: packageVersion(),

@@ -5,6 +5,7 @@ import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
 import { readRevocationFile } from "./identity/revocation-file.ts";
 import { checkIssuers } from "./identity/verify.ts";
+import { openPublishers } from "./ledger/publishers.ts";
 import { createLog } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
@@ -63,6 +64,13 @@ export async function startServeMode(
       corsOrigins: file.cors?.origins,
       plaintextBecause: file.plaintext_because,
       ledgerFallbackFile: file.ledger?.fallback_file,
+      ledgerRetentionMs: file.ledger?.retention,
+      checkpointsDirectory: file.ledger?.checkpoints_dir,
+      checkpointPublishers: openPublishers(
+        { witnesses: file.ledger?.witnesses, toStdout: file.ledger?.checkpoints_to_stdout },
+        process.stdout,
+      ),
+      acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
       ...file.brakes,
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;

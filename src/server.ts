@@ -45,6 +45,7 @@ import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { guarded, LedgerProofs } from "./ledger/proofs.ts";
 import type { Publisher } from "./ledger/publisher.ts";
 import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
+import { defaultRetentionMs, Retention } from "./ledger/retention.ts";
 import type { Logger } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
@@ -87,11 +88,13 @@ export interface ServerOptions {
   /** The directory of the ledger's signing key; by default `ledger-key` beside the database. */
   readonly ledgerKeyDirectory?: string;
   /** Where checkpoints are published to as files; by default `checkpoints` beside the database, which is no second place. */
-  readonly checkpointsDirectory?: string;
+  readonly checkpointsDirectory?: string | undefined;
   /** Further places to publish checkpoints to. */
   readonly checkpointPublishers?: readonly Publisher[];
   /** Where the ledger is kept while its database cannot be written; undefined: then nothing is done. */
   readonly ledgerFallbackFile?: string | undefined;
+  /** How long entries of the ledger are kept, ms; by default `defaultRetentionMs`. */
+  readonly ledgerRetentionMs?: number | undefined;
   /** Why the server is to go on with a ledger that is not what was published; by default it does not. */
   readonly acknowledgeLedgerRollback?: string | undefined;
   /** The folder with *.cedar and the schema; without one, only the remotes decide. */
@@ -170,6 +173,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const allEngines: readonly Engine[] = [...options.engines, ...gateEngines];
   const engines = new EngineRegistry(allEngines);
   const ledger = createLedger(store, log);
+  const keepMs = options.ledgerRetentionMs ?? defaultRetentionMs;
+  const retention = new Retention({ store: kept, ledger, proofs, keepMs, log });
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
   if (proofs.fault === undefined) {
@@ -331,6 +336,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const stopTelling = tellEmergencies(brakes, log);
   proofs.start();
+  if (proofs.fault === undefined) retention.start();
   fallback?.start();
   for (const reconciler of reconcilers) reconciler.start();
   lifecycle.start();
@@ -353,6 +359,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     for (const engine of gateEngines) await engine.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await fallback?.close();
+    await retention.stop();
     await proofs.stop();
     await store.close();
   };

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ComponentHealth_Status, MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
@@ -67,6 +67,40 @@ test("with tls it serves over TLS only, and health tells until when the certific
   });
   const plain = await fetch(`http://127.0.0.1:${directory.port}/livez`);
   expect(plain.status).toBe(400);
+});
+
+test("on a ledger that was rolled back it refuses every call, until that is acknowledged with a reason", async () => {
+  const config = { ...directory.config(), ledger: { checkpoints_dir: "elsewhere", checkpoints_to_stdout: true } };
+  const database = join(directory.dir, "data/mission-control.db");
+  const first = await directory.start(config);
+  await first.untilPrinted('"ledgerSize":');
+  first.child.kill("SIGTERM");
+  await first.ended;
+  copyFileSync(database, join(directory.dir, "yesterday.db"));
+  const second = await directory.start(config);
+  second.child.kill("SIGTERM");
+  await second.ended;
+  copyFileSync(join(directory.dir, "yesterday.db"), database);
+
+  const health = async () => {
+    const token = await directory.issuer.token({ subject: "anna", roles: ["auditor"] });
+    const answer = await fetch(`http://127.0.0.1:${directory.port}/v1/audit/entries`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    return { status: answer.status, text: await answer.text() };
+  };
+  const refusing = await directory.start(config);
+  expect(refusing.output()).toContain("THE LEDGER IS NOT WHAT WAS PUBLISHED");
+  expect(await health()).toMatchObject({ status: 500, text: expect.stringContaining("LEDGER_TAMPERED") });
+  refusing.child.kill("SIGTERM");
+  await refusing.ended;
+
+  const going = directory.spawn(config, "--acknowledge-ledger-rollback", "restored after INC-7");
+  await going.untilPrinted("Mission Control serves");
+  const { status, text } = await health();
+  expect(status).toBe(200);
+  expect(text).toMatch(/ledger\.rollback_acknowledged/);
+  expect(text).toContain("restored after INC-7");
 });
 
 test("a second one on the same data directory is refused", async () => {

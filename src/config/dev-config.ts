@@ -19,6 +19,8 @@ export interface DevConfig {
   readonly virtualQueues: boolean;
   /** Drill the brake after so much time, again and again, ms; undefined: only when asked. */
   readonly drillEveryMs: number | undefined;
+  /** Why to go on with a ledger that is not what was published; undefined: not. */
+  readonly acknowledgeLedgerRollback: string | undefined;
   /** On stderr; the log file has everything from info up. */
   readonly logLevel: string;
   /** What the configuration file says, an empty one where there is none; the values above have it in them already. */
@@ -42,6 +44,8 @@ Options (each also as an environment variable; both win over the configuration f
                       somebody asks for it, with mctl brake drill)
   --log-level <level> debug, info, warn or error on stderr (MC_LOG_LEVEL, default error); the file below the
                       data directory has everything from info up
+  --acknowledge-ledger-rollback <reason>
+                      go on, this once, with a ledger that is not what was published; the reason is kept in it, signed
   --help              show this
 `;
 
@@ -93,6 +97,7 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     agents: truth("agents", "MC_AGENTS", true),
     virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
     drillEveryMs: period("drill-every", "MC_DRILL_EVERY"),
+    acknowledgeLedgerRollback: text("acknowledge-ledger-rollback", "", "") || undefined,
     logLevel: text("log-level", "MC_LOG_LEVEL", file.log_level ?? "error"),
     file,
   };
@@ -131,6 +136,7 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
         "virtual-queues": { type: "boolean" },
         "drill-every": { type: "string" },
         "log-level": { type: "string" },
+        "acknowledge-ledger-rollback": { type: "string" },
       },
     }).values;
   } catch (error) {

@@ -16,6 +16,8 @@ export interface ServeConfig {
   readonly issuers: readonly IssuerConfig[];
   /** The whole file; the values above have it in them already. */
   readonly file: ConfigDocument;
+  /** Why to go on with a ledger that is not what was published; undefined: not. */
+  readonly acknowledgeLedgerRollback: string | undefined;
   /** Only look whether it could start. */
   readonly check: boolean;
 }
@@ -26,6 +28,8 @@ Starts Mission Control for production. Everything is said in the configuration f
 
 Options
   --config <file>     the configuration file, YAML or JSON (MC_CONFIG)
+  --acknowledge-ledger-rollback <reason>
+                      go on, this once, with a ledger that is not what was published; the reason is kept in it, signed
   --check             only check the file and the files that it names, then exit: 0 where all is well, 2 where not
   --help              show this
 `;
@@ -54,6 +58,7 @@ export function readServeConfig(
     engines: file.engines ?? [],
     issuers: file.identity?.issuers ?? [],
     file,
+    acknowledgeLedgerRollback: flags["acknowledge-ledger-rollback"],
     check: flags.check === true,
   };
 }
@@ -63,7 +68,11 @@ function parseFlags(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       strict: true,
-      options: { config: { type: "string" }, check: { type: "boolean" } },
+      options: {
+        config: { type: "string" },
+        check: { type: "boolean" },
+        "acknowledge-ledger-rollback": { type: "string" },
+      },
     }).values;
   } catch (error) {
     throw new ConfigError(`${error instanceof Error ? error.message : String(error)}\n\n${serveUsage}`);

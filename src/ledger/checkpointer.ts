@@ -22,6 +22,8 @@ export interface CheckpointerOptions {
   readonly log: Logger;
   /** What keeps it from signing: a ledger that is not what was published. */
   fault(): MissionControlError | undefined;
+  /** A place to which checkpoints are published knows another ledger. */
+  onTampered(found: MissionControlError): void;
 }
 
 /**
@@ -46,7 +48,7 @@ export class Checkpointer {
     this.#options = options;
     this.#signer = options.signer;
     this.#newest = newest;
-    this.#publications = options.publishers.map((publisher) => new Publication(publisher, options.log));
+    this.#publications = options.publishers.map((publisher) => new Publication(publisher, options));
   }
 
   /** Why the last one could not be made or published; undefined: it could. */
@@ -161,16 +163,16 @@ export class Checkpointer {
 /** One publisher at work: one checkpoint at a time, and then the newest that has come meanwhile. */
 class Publication {
   readonly #publisher: Publisher;
-  readonly #log: Logger;
+  readonly #options: Pick<CheckpointerOptions, "log" | "tree" | "onTampered">;
   #next: StoredCheckpoint | undefined;
   #work: Promise<void> | undefined;
   #last: StoredCheckpoint | undefined;
   #tryTime = 0;
   fault: string | undefined;
 
-  constructor(publisher: Publisher, log: Logger) {
+  constructor(publisher: Publisher, options: Pick<CheckpointerOptions, "log" | "tree" | "onTampered">) {
     this.#publisher = publisher;
-    this.#log = log;
+    this.#options = options;
   }
 
   add(checkpoint: StoredCheckpoint): void {
@@ -193,11 +195,16 @@ class Publication {
       this.#last = checkpoint;
       this.#tryTime = Date.now();
       try {
-        await this.#publisher.publish(checkpoint, AbortSignal.timeout(limits.publishMs));
+        const { size } = checkpoint;
+        const { tree } = this.#options;
+        await this.#publisher.publish(checkpoint, AbortSignal.timeout(limits.publishMs), (from) =>
+          tree.consistencyProof(from, size),
+        );
         this.fault = undefined;
       } catch (error) {
         const fault = `checkpoints cannot be published (${this.#publisher.name}): ${error instanceof Error ? error.message : error}`;
-        if (this.fault === undefined) this.#log.error({ err: error }, fault);
+        if (this.fault === undefined) this.#options.log.error({ err: error }, fault);
+        if (error instanceof MissionControlError && error.reason === "LEDGER_TAMPERED") this.#options.onTampered(error);
         this.fault = fault;
       }
     }

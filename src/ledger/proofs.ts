@@ -75,6 +75,7 @@ export class LedgerProofs {
         publishers: [new CheckpointFile(checkpointsDirectory), ...publishers],
         log,
         fault: () => this.#fault,
+        onTampered: (found) => this.#tampered(found),
       },
       newest,
     );
@@ -149,11 +150,14 @@ export class LedgerProofs {
     if (this.#fault !== undefined) return;
     this.#checkpointer.start();
     this.#watching = watchIntegrity(this.#kept, this.#watch.signal).catch((error: unknown) => {
-      if (this.#watch.signal.aborted) return;
-      const { log } = this.#options;
-      this.#fault = asTampered(error);
-      log.error({ err: error }, "THE LEDGER IS NOT WHAT WAS SIGNED: nothing is appended to it, every call is refused");
+      if (!this.#watch.signal.aborted) this.#tampered(asTampered(error));
     });
+  }
+
+  #tampered(found: MissionControlError): void {
+    this.#fault = found;
+    const { log } = this.#options;
+    log.error({ err: found }, "THE LEDGER IS NOT WHAT WAS SIGNED: nothing is appended to it, every call is refused");
   }
 
   /** Signs what is left. */

@@ -7,7 +7,7 @@ import type { EntryQuery } from "./store.ts";
 import type { StoredEntries } from "./stored-entries.ts";
 
 /** Entries whose times are summed up together. */
-const blockSize = 256;
+export const blockSize = 256;
 /** Entries that are indexed in one transaction, and rows of theirs that one statement inserts. */
 const slice = 512;
 const rowsAtOnce = 32;

@@ -9,6 +9,7 @@ import { GateRunRows } from "./gate-runs.ts";
 import { GateTokenRows } from "./gate-tokens.ts";
 import { openIndexSecret } from "./index-secret.ts";
 import { OpenIntents } from "./open-intents.ts";
+import { EntryPruning } from "./pruning.ts";
 import { RevocationRows } from "./revocations.ts";
 import { sqliteProofs } from "./sqlite-proofs.ts";
 import { openDatabase } from "./sqlite-schema.ts";
@@ -55,6 +56,7 @@ export function openSqlite(path: string): Store {
   const db = openDatabase(path);
   const entries = new StoredEntries(db);
   const index = new EntryIndex(db, entries, openIndexSecret(join(dirname(path), "ledger-index.key"), db));
+  const pruning = new EntryPruning(db, entries, index);
   const intents = new OpenIntents(db, entries);
   const brakes = new BrakeRows(db);
   const revocations = new RevocationRows(db);
@@ -273,6 +275,20 @@ export function openSqlite(path: string): Store {
         }
         await nextTurn();
       }
+    },
+
+    async olderThan(time) {
+      while (!(await read(() => index.catchUp()))) await nextTurn();
+      return BigInt(await read(() => pruning.olderThan(time)));
+    },
+
+    async prune(upTo, signal) {
+      const before = entries.prunedTo;
+      for (let done = Number(upTo) <= before; !done && !signal?.aborted; await nextTurn()) {
+        done = await read(() => transaction(() => pruning.some(Number(upTo))));
+        entries.reload();
+      }
+      return entries.prunedTo - before;
     },
 
     openIntents: () => read(() => intents.all()),

@@ -34,6 +34,13 @@ export interface Store {
    * in slices between which others are served; ends early, and can be called again, where the signal says so.
    */
   eraseSubject(subject: string, signal?: AbortSignal): Promise<Erasure>;
+  /** The sequence up to which all entries are older than that moment (ms since the epoch), and no intent is open. */
+  olderThan(time: number): Promise<bigint>;
+  /**
+   * Deletes the entries up to that sequence, with their personal values, in slices between which others are served; a signal
+   * ends it early. What proves the others has to be durable before. Returns how many it deleted.
+   */
+  prune(upTo: bigint, signal?: AbortSignal): Promise<number>;
   /** INTENT entries that no OUTCOME ends, the oldest first. */
   openIntents(): Promise<AuditEntry[]>;
   /** Brakes that hold, wait for approval, or have holds that are not settled; the oldest first. */

@@ -1,0 +1,100 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { expect, it } from "vitest";
+import {
+  type AuditEntry,
+  ExportAuditEntriesResponseSchema,
+  AuditEntry_Phase as Phase,
+} from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { Retention } from "../../src/ledger/retention.ts";
+import { createLog } from "../../src/log.ts";
+import { ExportVerifier, lineText } from "../../src/proof/export.ts";
+import { LogKeys } from "../../src/proof/log-keys.ts";
+import { verifyConsistency } from "../../src/proof/merkle.ts";
+import { decodeEntry } from "../../src/proof/receipt.ts";
+import { python } from "../proof/python.ts";
+import { ledgerDirectory, type OpenLedger } from "./ledger-directory.ts";
+
+const dayMs = 24 * 60 * 60 * 1000;
+const log = createLog("silent");
+
+const retentionOf = (open: OpenLedger) => new Retention({ ...open, keepMs: dayMs, log });
+const tomorrow = () => Date.now() + 2 * dayMs;
+
+async function exportLines({ proofs }: OpenLedger, withNotes = true): Promise<string[]> {
+  const { origin, after, range, entries, checkpoint, prunings, acknowledgements } = await proofs.export(0);
+  const text = (line: object) => lineText(create(ExportAuditEntriesResponseSchema, { line: line as never }));
+  const lines = [text({ case: "begin", value: { origin, after: BigInt(after), range: [...range] } })];
+  for await (const { sequence, bytes } of entries) lines.push(text({ case: "entry", value: { sequence, bytes } }));
+  const keyRotations = await proofs.rotations();
+  const notes = withNotes ? { prunings, acknowledgements } : {};
+  return [...lines, text({ case: "end", value: { checkpoint: checkpoint.note, keyRotations, ...notes } })];
+}
+
+it("prunes what is too old from the front, with a signed note and an entry; all that is left is proved as before", async () => {
+  const directory = ledgerDirectory();
+  const open = await directory.open();
+  await open.append(700);
+  const early = await open.proofs.checkpoint(0);
+  expect(await retentionOf(open).prune()).toBe(0);
+  expect(await retentionOf(open).prune(tomorrow())).toBe(256);
+  expect(await retentionOf(open).prune(tomorrow())).toBe(0);
+
+  const [first] = await open.store.storedEntries(0n, 1);
+  expect(first?.sequence).toBe(257n);
+  const { entries } = await open.store.listEntries({ limit: 1000 });
+  expect(entries).toHaveLength(700 - 256 + 1);
+  expect(entries[0]).toMatchObject({
+    phase: Phase.SYSTEM,
+    action: "ledger.pruned",
+    message: expect.stringMatching(/^256 entries, up to entry 256,/),
+  } satisfies Partial<Record<keyof AuditEntry, unknown>>);
+  await open.close();
+
+  // The key may be another one by now, and the database may be opened anew.
+  const again = await directory.open();
+  expect(again.proofs.fault).toBeUndefined();
+  await again.proofs.rotateKey();
+  await again.append(10);
+  const { checkpoint, proof } = await again.proofs.checkpoint(700);
+  const keys = new LogKeys(directory.key, await again.proofs.rotations());
+  verifyConsistency({ size: 700, root: await rootAt(early.checkpoint.note) }, keys.open(checkpoint.note), proof);
+  await again.proofs.prove(decodeEntry(first?.bytes ?? new Uint8Array()).entryId);
+
+  const lines = await exportLines(again);
+  const verifier = new ExportVerifier({ trusted: directory.key });
+  for (const line of lines) verifier.line(line);
+  expect(verifier.finish()).toMatchObject({ after: 256, entries: 700 - 256 + 11, prunings: [{ size: 256 }] });
+  const file = join(directory.path, "pruned.jsonl");
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  expect(await python(["export", file, "--key", directory.key.text])).toMatchObject({ code: 0 });
+
+  // Entries that are missing without a note were not pruned by us.
+  const silent = await exportLines(again, false);
+  const other = new ExportVerifier({ trusted: directory.key });
+  for (const line of silent) other.line(line);
+  expect(() => other.finish()).toThrow(/no signed note says that the entries before were pruned/);
+  writeFileSync(file, `${silent.join("\n")}\n`);
+  expect((await python(["export", file, "--key", directory.key.text])).stderr).toMatch(/no signed note/);
+  await again.close();
+});
+
+it("goes on where a crash ended it, and leaves what an open intent is in", async () => {
+  const directory = ledgerDirectory();
+  const open = await directory.open();
+  await open.append(300);
+  const intent = await open.ledger.append({ phase: Phase.INTENT, action: "runtime.pause" });
+  await open.append(600);
+  // The note was durable, and then the power went.
+  expect(await open.proofs.prepareToPrune(280)).toBe(256);
+  expect(await retentionOf(open).prune(tomorrow())).toBe(256);
+  expect(await retentionOf(open).prune(tomorrow())).toBe(0);
+  await open.ledger.append({ phase: Phase.OUTCOME, action: "runtime.pause", intentEntryId: intent.entryId });
+  expect(await retentionOf(open).prune(tomorrow())).toBe(256);
+  await open.close();
+});
+
+async function rootAt(note: string): Promise<Uint8Array> {
+  return new Uint8Array(Buffer.from(note.split("\n")[2] ?? "", "base64"));
+}
