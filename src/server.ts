@@ -53,6 +53,7 @@ import { PolicyReload } from "./policy/reload.ts";
 import type { RemoteConfig } from "./policy/remote.ts";
 import { defaultRoles, type Roles } from "./policy/roles.ts";
 import { accessService } from "./services/access.ts";
+import { AiFirstHooks } from "./services/ai-first-hooks.ts";
 import { auditLogService } from "./services/audit-log.ts";
 import { BrakeTargets } from "./services/brake-targets.ts";
 import { brakesService } from "./services/brakes.ts";
@@ -281,6 +282,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     resolveBrake: (call, signal) => targets.factsOf(call, signal),
     ended: (call, code) => metrics.ended(call, code),
   });
+  const hooks = new AiFirstHooks(
+    gateEngines.map(({ name, runs }) => ({ config: gateConfigs.find((one) => one.name === name) as GateConfig, runs })),
+    (action, workflowId, message) => brakes.record(action, workflowId, message),
+  );
   const recordRefusal = auditRefusal(refusals, services);
   const port = await createPort({
     host: options.host,
@@ -325,6 +330,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       if (fault) faults.push(`ledger: ${fault.message}`);
       return faults.length === 0 ? true : faults;
     },
+    hooks: async (call, secret, body, signal) => {
+      const principal = await gateTokens.verify(secret);
+      call.principal = principal;
+      return hooks.answer(principal.gateEngine ?? "", await body(), signal);
+    },
     onRefused: (call, error) => {
       metrics.ended(call, codeName(error.code));
       return recordRefusal(call, error);
@@ -362,6 +372,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await retention.stop();
     await proofs.stop();
     await store.close();
+    // Whoever waits for leave to go on is told nothing: the next start holds them again.
+    port.end();
   };
   try {
     // A gate that comes back holds by what it knew: it is to get no set before there is one.

@@ -9,6 +9,7 @@ import {
 import type { Server, Socket } from "node:net";
 import type { Logger } from "../log.ts";
 import type { NodeRequest, NodeResponse } from "./exchange.ts";
+import { isHook } from "./hooks.ts";
 import type { Limits } from "./limits.ts";
 import { createMux } from "./mux.ts";
 import { openTls, type Tls, type TlsConfig } from "./tls.ts";
@@ -18,7 +19,7 @@ export interface Connections {
   readonly server: Server;
   /** Undefined where the port does without TLS. */
   readonly tls: Tls | undefined;
-  /** Takes no more connections, tells clients to go, and resolves when all are gone. */
+  /** Takes no more connections, tells clients to go, and resolves when all are gone but those on which runtimes wait. */
   close(): Promise<void>;
   /** Cuts off what is left. */
   destroy(): void;
@@ -35,10 +36,43 @@ export async function createConnections(options: {
   const { limits, log } = options;
   let closing = false;
   const sockets = new Set<Socket>();
+  /** Those that are no runtime's: a connection of HTTP/1.1 by its socket, one of HTTP/2 by its session. */
+  const ordinary = new Set<object>();
+  let waitingRuntimes = 0;
   const sessions = new Set<ServerHttp2Session>();
+
+  let nextWarning = 0;
+  const warn = () => {
+    // One line tells as much as a flood of them.
+    if (Date.now() < nextWarning) return;
+    nextWarning = Date.now() + 10_000;
+    log.warn({ limit: limits.connections }, "connections are dropped: there are too many");
+  };
+  /** False where there are too many: then it is gone. What it is for is known with its first request only. */
+  const admit = (connection: Socket | ServerHttp2Session): boolean => {
+    if (ordinary.has(connection)) return true;
+    if (ordinary.size >= limits.connections) {
+      warn();
+      connection.destroy();
+      return false;
+    }
+    ordinary.add(connection);
+    connection.once("close", () => ordinary.delete(connection));
+    return true;
+  };
 
   const serve = (req: NodeRequest, res: NodeResponse) => {
     if (closing && req.stream === undefined) res.shouldKeepAlive = false;
+    if (req.stream === undefined) {
+      if (!isHook(req.url)) {
+        if (!admit(req.socket)) return;
+      } else {
+        waitingRuntimes += 1;
+        res.once("close", () => {
+          waitingRuntimes -= 1;
+        });
+      }
+    }
     // What fails when a client leaves is told by "close"; without a listener, "error" would end the process.
     req.on("error", () => {});
     res.on("error", () => {});
@@ -51,6 +85,7 @@ export async function createConnections(options: {
   http2.on("session", (session) => {
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
+    if (!admit(session)) return;
     closeWhenIdle(session, limits.idleMs);
     if (closing) session.close();
   });
@@ -63,7 +98,7 @@ export async function createConnections(options: {
   const tls = options.tls && (await openTls({ config: options.tls, limits, log, accept }));
   const server = createMux({
     sniffMs: limits.sniffMs,
-    connections: limits.connections,
+    connections: limits.connections + limits.gateConnections,
     accept: tls
       ? {
           tls: (socket) => tls.accept(socket),
@@ -76,13 +111,7 @@ export async function createConnections(options: {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  let nextWarning = 0;
-  server.on("drop", () => {
-    // One line tells as much as a flood of them.
-    if (Date.now() < nextWarning) return;
-    nextWarning = Date.now() + 10_000;
-    log.warn({ limit: limits.connections }, "connections are dropped: there are too many");
-  });
+  server.on("drop", warn);
 
   return {
     server,
@@ -94,8 +123,12 @@ export async function createConnections(options: {
       for (const session of sessions) session.close();
       http1.close();
       // A connection becomes idle when the last answer that was promised "keep-alive" has left.
-      const idle = setInterval(() => http1.closeIdleConnections(), 50);
-      await gone.finally(() => clearInterval(idle));
+      const onlyRuntimes = Promise.withResolvers<void>();
+      const idle = setInterval(() => {
+        http1.closeIdleConnections();
+        if (sockets.size === waitingRuntimes) onlyRuntimes.resolve();
+      }, 50);
+      await Promise.race([gone, onlyRuntimes.promise]).finally(() => clearInterval(idle));
     },
     destroy() {
       for (const socket of sockets) socket.destroy();

@@ -30,6 +30,10 @@ export interface Limits {
   readonly graceMs: number;
   /** Connections at the same time; more are dropped. */
   readonly connections: number;
+  /** Connections beside these at the same time on which runtimes ask before their steps, and wait. */
+  readonly gateConnections: number;
+  /** What a runtime sends when it asks. */
+  readonly hookBytes: number;
   /** Streams at the same time on one HTTP/2 connection. */
   readonly streamsPerConnection: number;
   /** Requests on one HTTP/1.1 connection, after which it is closed. */
@@ -54,6 +58,8 @@ export const defaultLimits: Limits = {
   heartbeatMs: 15_000,
   graceMs: 10_000,
   connections: 1024,
+  gateConnections: 6_000,
+  hookBytes: 256 * 1024,
   streamsPerConnection: 100,
   requestsPerConnection: 10_000,
   healthWatches: 100,

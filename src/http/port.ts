@@ -13,6 +13,7 @@ import { createCors } from "./cors.ts";
 import { arrive, type Exchange, type NodeRequest, type NodeResponse } from "./exchange.ts";
 import { checkToken } from "./guard.ts";
 import { registerHealth } from "./health.ts";
+import { type AnswerHook, serveHook, takeSecret } from "./hooks.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { createMetrics, metricsPath } from "./metrics.ts";
 import { loadPages } from "./pages.ts";
@@ -49,6 +50,8 @@ export interface PortOptions {
   readonly corsOrigins?: readonly string[] | undefined;
   /** What `GET /metrics` tells, behind the same chain; absent: there is no such path. */
   readonly metrics?: (call: Call) => Promise<string>;
+  /** Answers runtimes that ask by HTTP before each step; absent: there are none. */
+  readonly hooks?: AnswerHook;
   /** What differs from `defaultLimits`. */
   readonly limits?: Partial<Limits>;
 }
@@ -61,9 +64,11 @@ export interface Port {
   readonly tls: Pick<Tls, "state"> | undefined;
   /**
    * Takes no more calls, ends streams with SHUTTING_DOWN, and lets unary calls end within the grace period; then cuts off
-   * what is left. A second call with a shorter grace wins.
+   * what is left. A second call with a shorter grace wins. Runtimes that wait for an answer are left waiting.
    */
   close(graceMs?: number): Promise<void>;
+  /** Cuts off what `close` has left waiting: the last thing to do. */
+  end(): void;
 }
 
 /** Rejects where the TLS files cannot be used, with the file's name. */
@@ -134,12 +139,24 @@ export async function createPort(options: PortOptions): Promise<Port> {
     }
   };
 
+  const answerHook = async (exchange: Exchange, secret: NonNullable<ReturnType<typeof takeSecret>>) => {
+    try {
+      if (options.hooks === undefined) throw new MissionControlError("UNKNOWN_PATH", "no runtime asks by HTTP here");
+      return await serveHook(exchange, secret, options.hooks, limits);
+    } catch (error) {
+      // In no other form: what a runtime cannot read must not look like a yes to it.
+      return refuse({ ...exchange, form: "rest" }, error);
+    }
+  };
+
   const handle = async (req: NodeRequest, res: NodeResponse): Promise<void> => {
     try {
+      const secret = takeSecret(req);
       const exchange = arrive(req, res, (path) => rpcs.has(path) || health.has(path));
       res.setHeader("x-request-id", exchange.call.id);
       cors.mark(exchange);
-      await send(exchange, await answerTo(exchange), limits.stallMs);
+      const answer = await (secret ? answerHook(exchange, secret) : answerTo(exchange));
+      await send(exchange, answer, limits.stallMs);
     } catch (error) {
       // Connect's pipelines throw where a client leaves in the middle: that is nobody's fault here.
       if (!res.closed) log.error({ err: error, path: req.url?.slice(0, 256) }, "an answer could not be sent");
@@ -171,6 +188,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
       }, graceMs);
       await connections.close().finally(() => clearTimeout(timer));
     },
+    end: () => connections.destroy(),
   };
 }
 

@@ -80,7 +80,7 @@ describe("a connection", () => {
   });
 
   it("is dropped when there are too many", async () => {
-    await start({ connections: 2 });
+    await start({ connections: 2, gateConnections: 0 });
     const first = await raw(f.number, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     const second = await raw(f.number, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     await first.until("alive");

@@ -57,6 +57,8 @@ export class LettingGo {
     const fresh: Hold[] = [];
     const paused: string[] = [];
     const unsure: string[] = [];
+    const takenBack: string[] = [];
+    const { halt, releaseTakesBack } = this.#on.engine.capabilities;
     for (const [id, status] of shown) {
       const held = this.#on.on(id);
       const free = held.filter((one) => !holds(one)).map(({ hold }) => hold);
@@ -68,6 +70,8 @@ export class LettingGo {
       // Somebody else's pause stays, also where brakes of ours lay on top of it.
       else if (free.every((hold) => hold.halt.foundPaused)) done.push(...free.map(settled));
       else if (status === "paused") paused.push(id);
+      // Where each step is asked for, a hold that was taken back cannot come true later.
+      else if (halt === "gate" && releaseTakesBack) takenBack.push(id);
       else if (free.some((hold) => hold.halt.pausePending)) unsure.push(id);
       else done.push(...free.map(settled));
     }
@@ -75,6 +79,10 @@ export class LettingGo {
     // later was asked for before it.
     await this.#on.note("brake.letting-go", fresh, `${countOf(fresh)} to be let go`);
     await this.#release(paused.slice(0, releasesPerRound));
+    for (const id of await this.#release(takenBack.slice(0, releasesPerRound))) {
+      const free = this.#on.on(id).filter((one) => !holds(one));
+      done.push(...free.map(({ hold }) => settled(hold)));
+    }
     const { engine, signal } = this.#on;
     // Round by round through all of them.
     if (this.#unsureFrom >= unsure.length) this.#unsureFrom = 0;

@@ -26,8 +26,8 @@ export interface StepFacts {
   readonly riskLevel?: string | undefined;
 }
 
-/** How a step ended. */
-export type StepOutcome = "succeeded" | "failed" | "canceled";
+/** How a step ended; `unknown`: its runtime does not tell. */
+export type StepOutcome = "succeeded" | "failed" | "canceled" | "unknown";
 /** How a workflow ended. */
 export type RunOutcome = "completed" | "failed" | "canceled" | "rolledBack";
 
@@ -59,6 +59,11 @@ export type GateEvent =
 export interface Asked {
   readonly run: RunFacts;
   readonly step?: StepFacts | undefined;
+}
+
+/** Why an ask was given up before it was let go, in words that are shown; to be the reason of its signal. */
+export class GaveUp extends Error {
+  override readonly name = "GaveUp";
 }
 
 /** What the doors of a gate engine call. */

@@ -3,7 +3,7 @@ import type { Logger } from "../../log.ts";
 import type { StoredStep } from "../../store/gate-runs.ts";
 import type { Store } from "../../store/store.ts";
 import type { EngineWorkflow } from "../engine.ts";
-import type { Asked, GateDoor, GateEvent, RunFacts, StepFacts } from "./events.ts";
+import { type Asked, type GateDoor, type GateEvent, GaveUp, type RunFacts, type StepFacts } from "./events.ts";
 import { type OpenAsk, Run } from "./run.ts";
 
 /** Times in ms. */
@@ -126,7 +126,8 @@ export class GateRuns implements GateDoor {
       await promise;
     } catch (error) {
       run.asks.delete(ask);
-      this.gone([run.id], "whoever asked has left: its runtime gave up waiting, or is not there any more");
+      const left = "whoever asked has left: its runtime gave up waiting, or is not there any more";
+      this.gone([run.id], error instanceof GaveUp ? error.message : left);
       throw error;
     } finally {
       this.#waiting -= 1;
