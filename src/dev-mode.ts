@@ -91,6 +91,7 @@ export async function startDevMode(
         process.stdout,
       ),
       acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
+      ledgerStreams: file.ledger?.streams,
       ...file.brakes,
       components,
       version: packageVersion(),

@@ -71,6 +71,7 @@ export async function startServeMode(
         process.stdout,
       ),
       acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
+      ledgerStreams: file.ledger?.streams,
       ...file.brakes,
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;

@@ -46,6 +46,9 @@ import { guarded, LedgerProofs } from "./ledger/proofs.ts";
 import type { Publisher } from "./ledger/publisher.ts";
 import { createRefusals, type RefusalLimits } from "./ledger/refusals.ts";
 import { defaultRetentionMs, Retention } from "./ledger/retention.ts";
+import { openStreams } from "./ledger/stream/open.ts";
+import type { SinkConfig } from "./ledger/stream/sink.ts";
+import type { LedgerStream } from "./ledger/stream/stream.ts";
 import type { Logger } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
@@ -96,6 +99,8 @@ export interface ServerOptions {
   readonly ledgerFallbackFile?: string | undefined;
   /** How long entries of the ledger are kept, ms; by default `defaultRetentionMs`. */
   readonly ledgerRetentionMs?: number | undefined;
+  /** Where the ledger is streamed to; by default nowhere. */
+  readonly ledgerStreams?: readonly SinkConfig[] | undefined;
   /** Why the server is to go on with a ledger that is not what was published; by default it does not. */
   readonly acknowledgeLedgerRollback?: string | undefined;
   /** The folder with *.cedar and the schema; without one, only the remotes decide. */
@@ -176,6 +181,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const ledger = createLedger(store, log);
   const keepMs = options.ledgerRetentionMs ?? defaultRetentionMs;
   const retention = new Retention({ store: kept, ledger, proofs, keepMs, log });
+  const { version, ledgerStreams = [] } = options;
+  const streams = openStreams(ledgerStreams, { store, directory: join(directory, "streams"), version, log });
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
   if (proofs.fault === undefined) {
@@ -235,6 +242,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         return { status: "healthy", message: "writable" };
       },
     },
+    ...streams.map(streamComponent),
     ...issuerComponents(verifier),
     ...revocationFileComponents(revocations),
     brakesComponent(brakes),
@@ -267,6 +275,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     gates,
     ledger,
     fallback,
+    streams,
     drills,
   });
   const chain = createChain({
@@ -348,6 +357,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   proofs.start();
   if (proofs.fault === undefined) retention.start();
   fallback?.start();
+  for (const stream of streams) stream.start();
   for (const reconciler of reconcilers) reconciler.start();
   lifecycle.start();
   gateRules.start((engine) => {
@@ -370,6 +380,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await fallback?.close();
     await retention.stop();
+    await Promise.all(streams.map((stream) => stream.stop()));
     await proofs.stop();
     await store.close();
     // Whoever waits for leave to go on is told nothing: the next start holds them again.
@@ -405,6 +416,17 @@ async function recordStart(
     (policySetHash === undefined ? "; no embedded policies" : `; policy set ${policySetHash}`) +
     (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`);
   await ledger.append({ ...system, action: "server.started", message });
+}
+
+function streamComponent(stream: LedgerStream): Component {
+  return {
+    name: `ledger/stream/${stream.name}`,
+    check: () => {
+      const { fault, behind } = stream;
+      if (fault) return { status: "degraded", message: `${behind} entries wait to be streamed: ${fault}` };
+      return { status: "healthy", message: `${behind} entries wait to be streamed` };
+    },
+  };
 }
 
 function fallbackMessage({ since, because, entries }: FallbackState): string {

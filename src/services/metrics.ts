@@ -10,6 +10,7 @@ import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
 import type { Fallback } from "../ledger/fallback.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerStream } from "../ledger/stream/stream.ts";
 import type { Reach } from "../policy/reach.ts";
 import type { BrakeState, Hold } from "../store/brake.ts";
 import { unapprovedEmergencies } from "./emergencies.ts";
@@ -25,6 +26,7 @@ export interface MetricsDeps {
   readonly ledger: Ledger;
   /** Undefined where none is configured. */
   readonly fallback: Fallback | undefined;
+  readonly streams: readonly LedgerStream[];
   readonly drills: Drills;
 }
 
@@ -94,7 +96,7 @@ export class Metrics {
     this.#off();
   }
 
-  #gauges({ engines, brakes, reconcilers, gates, ledger, fallback, drills }: MetricsDeps): void {
+  #gauges({ engines, brakes, reconcilers, gates, ledger, fallback, streams, drills }: MetricsDeps): void {
     const registers = [this.#registry];
     const gauge = <Label extends string>(
       name: string,
@@ -143,6 +145,9 @@ export class Metrics {
     gauge("ledger_fallback_entries", "Entries in the fallback file that the database does not have yet.", [], (set) =>
       set(fallback?.state?.entries ?? 0),
     );
+    gauge("ledger_stream_behind_entries", "Entries that a sink of the ledger does not have yet.", ["sink"], (set) => {
+      for (const { name, behind } of streams) set(behind, { sink: name });
+    });
     gauge("gates_attached", "Gates that are attached.", ["engine"], (set) => {
       for (const engine of engines) set(gates.attached(engine).length, { engine });
     });

@@ -88,6 +88,28 @@ policy: { dir: policies }
   expect(config.roles?.viewer?.permissions).toContain("workflows.read");
 });
 
+test("the ledger's fallback file and streams are read", () => {
+  const { ledger } = read(`
+ledger:
+  fallback_file: spool/ledger.jsonl
+  streams:
+    - { name: siem, otlp_url: "https://collector.internal:4318/v1/logs", token_file: collector-token }
+    - { name: file, jsonl_file: /var/log/ledger.jsonl }
+`);
+  expect(ledger).toEqual({
+    fallback_file: join(dir, "spool/ledger.jsonl"),
+    streams: [
+      {
+        name: "siem",
+        url: new URL("https://collector.internal:4318/v1/logs"),
+        tokenFile: join(dir, "collector-token"),
+        caFile: undefined,
+      },
+      { name: "file", file: "/var/log/ledger.jsonl" },
+    ],
+  });
+});
+
 test("a remote policy service is read, with what may go on without it: by default only emergencies", () => {
   const { policy } = read(`
 policy:
@@ -136,6 +158,14 @@ describe("a fault is told with its line, its key and what to do", () => {
     [
       "tls: { cert: a, key: b,\n require_client_certificate: true }",
       /^FILE:2: tls\.require_client_certificate needs client_ca: /,
+    ],
+    [
+      "ledger:\n  streams:\n    - { name: siem, otlp_url: 'http://collector.internal/v1/logs' }",
+      /^FILE:3: ledger\.streams\[0\]\.otlp_url has to be https:/,
+    ],
+    [
+      "ledger:\n  streams:\n    - { name: siem }",
+      /^FILE:3: ledger\.streams\[0\]\.jsonl_file .*or otlp_url: one of the two/,
     ],
     ["policy:\n  embedded: false", /^FILE:2: policy\.embedded is false, and there are no remotes: nobody/],
     [

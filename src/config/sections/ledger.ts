@@ -1,5 +1,44 @@
 import * as z from "zod";
-import { duration, path, section } from "../section.ts";
+import type { SinkConfig } from "../../ledger/stream/sink.ts";
+import { duration, path, section, text } from "../section.ts";
+
+const loopback = ["127.0.0.1", "[::1]", "localhost"];
+
+/** Where the ledger is streamed to. */
+function sink(baseDir: string) {
+  return section({
+    name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -"),
+    /** A file that lines of JSON are appended to. */
+    jsonl_file: path(baseDir).optional(),
+    /** An OpenTelemetry collector's endpoint for logs (OTLP over HTTP). */
+    otlp_url: z
+      .url({ protocol: /^https?$/, error: "has to be a URL like https://collector.internal:4318/v1/logs" })
+      .optional(),
+    /** Why it is spoken to without TLS, where it is not on this machine. */
+    plaintext_because: text("has to say in a sentence why it may do without TLS").optional(),
+    /** A file with a bearer token, read for each request; a PEM file with whom the collector's certificate has to be from. */
+    token_file: path(baseDir).optional(),
+    ca_file: path(baseDir).optional(),
+  })
+    .refine(({ jsonl_file, otlp_url }) => (jsonl_file === undefined) !== (otlp_url === undefined), {
+      path: ["jsonl_file"],
+      error: "or otlp_url: one of the two, and not both, says where the ledger is streamed to",
+    })
+    .refine(
+      ({ otlp_url, plaintext_because }) => {
+        if (otlp_url === undefined || plaintext_because !== undefined) return true;
+        const { protocol, hostname } = new URL(otlp_url);
+        return protocol === "https:" || loopback.includes(hostname);
+      },
+      { path: ["otlp_url"], error: "has to be https://, or plaintext_because has to say why it may do without" },
+    )
+    .transform(
+      ({ name, jsonl_file, otlp_url, token_file, ca_file }): SinkConfig =>
+        jsonl_file !== undefined
+          ? { name, file: jsonl_file }
+          : { name, url: new URL(otlp_url as string), tokenFile: token_file, caFile: ca_file },
+    );
+}
 
 /** The ledger: what becomes of it beside the database. */
 export function ledger(baseDir: string) {
@@ -16,6 +55,12 @@ export function ledger(baseDir: string) {
     witnesses: z
       .array(z.url({ protocol: /^https?$/, error: "has to be the URL of a witness" }))
       .max(8)
+      .optional(),
+    /** Where it is streamed to as well. */
+    streams: z
+      .array(sink(baseDir))
+      .max(8)
+      .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, "have to have different names")
       .optional(),
   });
 }
