@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Engine } from "../engines/engine.ts";
+import { within } from "../engines/outage.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
@@ -30,6 +31,10 @@ const limits = {
   lingerMs: 5_000,
   /** Silence after which a watcher gets a sign of life, ms. */
   heartbeatMs: 15_000,
+  /** What a brake changed is shown at once where the engine answers within this time, else with its next poll, ms. */
+  lookMs: 2_000,
+  /** A watcher whose snapshot lacks an engine that answers again gets another one, but not more often than this, ms. */
+  snapshotMs: 5_000,
 } as const;
 
 /** One event for a watcher. */
@@ -37,6 +42,8 @@ export interface FeedEvent {
   readonly kind: "snapshotBegin" | "snapshot" | "snapshotEnd" | "changed" | "heartbeat";
   readonly workflow: Workflow | undefined;
   readonly resumeToken: string;
+  /** Engines that do not answer, of those that are watched; told with the end of a snapshot and with heartbeats. */
+  readonly unreachableEngines: readonly string[];
 }
 
 interface Change {
@@ -50,6 +57,8 @@ class Mailbox {
   readonly #waiting = new Map<string, Change>();
   #ring: (() => void) | undefined;
   overflowed = false;
+  /** True where an engine went away or came back since it was told. */
+  outagesChanged = false;
 
   constructor(reach: Reach) {
     this.#reach = reach;
@@ -68,6 +77,12 @@ class Mailbox {
     this.#ring?.();
   }
 
+  /** An engine went away or came back. */
+  noteOutages(): void {
+    this.outagesChanged = true;
+    this.#ring?.();
+  }
+
   get isEmpty(): boolean {
     return this.#waiting.size === 0;
   }
@@ -82,7 +97,7 @@ class Mailbox {
 
   /** Resolves when something is there, after the time, or when the signal aborts. */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
-    if (this.#waiting.size > 0) return;
+    if (this.#waiting.size > 0 || this.outagesChanged) return;
     const rung = new AbortController();
     this.#ring = () => rung.abort();
     await delay(ms, undefined, { signal: AbortSignal.any([rung.signal, signal]) }).catch(() => undefined);
@@ -101,6 +116,8 @@ export class Feed {
   readonly #known = new Map<string, string>();
   readonly #stop = new AbortController();
   readonly #toLook = new Set<string>();
+  /** Engines that do not answer their pollers. */
+  readonly #away = new Set<string>();
   #looking: Promise<void> | undefined;
   #seq = 0;
   #pollers: Promise<void>[] = [];
@@ -139,8 +156,17 @@ export class Feed {
       const sent = new Set<string>();
       const missed = this.#since(resumeToken);
       const replayed = missed === undefined ? 0 : this.#seq;
+      const watched = this.#engines.select(filter.engines, reach).map(({ name }) => name);
+      const away = () => watched.filter((engine) => this.#away.has(engine));
+      // What the snapshot lacks, and when it was made.
+      let lacking = new Set<string>();
+      let snapshotTime = 0;
       if (missed) for (const change of missed) mailbox.put(change);
-      else yield* this.#snapshot(filter, sent, ending, reach);
+      else {
+        lacking = yield* this.#snapshot(filter, sent, away, ending, reach);
+        snapshotTime = performance.now();
+      }
+      let told = String(away());
       while (!ending.aborted) {
         if (mailbox.overflowed) {
           throw new MissionControlError(
@@ -148,12 +174,25 @@ export class Feed {
             `more than ${limits.waiting} changes wait for you: watch again with your last resume_token, or with a filter`,
           );
         }
+        const again = [...lacking].some((engine) => !this.#away.has(engine));
+        const early = limits.snapshotMs - (performance.now() - snapshotTime);
+        if (again && early <= 0) {
+          sent.clear();
+          lacking = yield* this.#snapshot(filter, sent, away, ending, reach);
+          snapshotTime = performance.now();
+        }
         const change = mailbox.take();
         if (change === undefined) {
           const waitedFrom = performance.now();
-          await mailbox.wait(limits.heartbeatMs, ending);
+          const waitMs = again ? Math.min(Math.max(early, 0), limits.heartbeatMs) : limits.heartbeatMs;
+          await mailbox.wait(waitMs, ending);
+          mailbox.outagesChanged = false;
           const silent = performance.now() - waitedFrom >= limits.heartbeatMs;
-          if (silent && mailbox.isEmpty) yield this.#event("heartbeat", undefined, this.#seq);
+          const isNews = String(away()) !== told;
+          if ((silent || isNews) && mailbox.isEmpty) {
+            told = String(away());
+            yield this.#event("heartbeat", undefined, this.#seq, away());
+          }
           continue;
         }
         const id = change.workflow.workflowId;
@@ -183,21 +222,25 @@ export class Feed {
   async *#snapshot(
     filter: WorkflowFilter,
     sent: Set<string>,
+    away: () => readonly string[],
     signal: AbortSignal,
     reach: Reach,
-  ): AsyncGenerator<FeedEvent> {
+  ): AsyncGenerator<FeedEvent, Set<string>> {
     const from = this.#seq;
-    yield { kind: "snapshotBegin", workflow: undefined, resumeToken: "" };
+    yield { kind: "snapshotBegin", workflow: undefined, resumeToken: "", unreachableEngines: [] };
+    const lacking = new Set<string>();
     let pageToken = "";
     do {
       const page = await this.#workflows.list(filter, 500, pageToken, signal, reach);
+      for (const engine of page.unreachableEngines) lacking.add(engine);
       for (const workflow of page.workflows) {
         sent.add(workflow.workflowId);
-        yield { kind: "snapshot", workflow, resumeToken: "" };
+        yield { kind: "snapshot", workflow, resumeToken: "", unreachableEngines: [] };
       }
       pageToken = page.nextPageToken;
     } while (pageToken !== "" && !signal.aborted);
-    yield this.#event("snapshotEnd", undefined, from);
+    yield this.#event("snapshotEnd", undefined, from, [...lacking.union(new Set(away()))].sort());
+    return lacking;
   }
 
   /** The changes behind a token, as far as they are remembered; undefined: a snapshot is needed. */
@@ -210,8 +253,13 @@ export class Feed {
     return this.#remembered.filter((change) => change.seq > seq);
   }
 
-  #event(kind: FeedEvent["kind"], workflow: Workflow | undefined, seq: number): FeedEvent {
-    return { kind, workflow, resumeToken: this.#tokens.write(seq) };
+  #event(
+    kind: FeedEvent["kind"],
+    workflow: Workflow | undefined,
+    seq: number,
+    unreachableEngines: readonly string[] = [],
+  ): FeedEvent {
+    return { kind, workflow, resumeToken: this.#tokens.write(seq), unreachableEngines };
   }
 
   /** Who was cut off comes back within this time and misses nothing. */
@@ -225,6 +273,7 @@ export class Feed {
     // What happened while the pollers rested is unknown, so tokens of before are worth nothing.
     this.#remembered.length = 0;
     this.#known.clear();
+    this.#away.clear();
     this.#seq++;
     this.#rest = new AbortController();
     const { signal } = this.#rest;
@@ -233,7 +282,6 @@ export class Feed {
 
   async #follow(engine: Engine, signal: AbortSignal): Promise<void> {
     let since = new Date(Date.now() - limits.overlapMs);
-    let failing = false;
     while (!signal.aborted) {
       try {
         const rows = await engine.changedSince(since, limits.rows, signal);
@@ -243,15 +291,22 @@ export class Feed {
         const next = rows.length === limits.rows ? last : Math.max(since.getTime(), last - limits.overlapMs);
         const stuck = rows.length === limits.rows && next <= since.getTime();
         since = new Date(stuck ? next + 1 : next);
-        failing = false;
+        if (this.#away.delete(engine.name)) this.#noteOutages();
         if (rows.length === limits.rows) continue;
       } catch (error) {
         if (signal.aborted) return;
-        if (!failing) this.#log.warn({ err: error, engine: engine.name }, "watch: the engine does not answer");
-        failing = true;
+        if (!this.#away.has(engine.name)) {
+          this.#log.warn({ err: error, engine: engine.name }, "watch: the engine does not answer");
+          this.#away.add(engine.name);
+          this.#noteOutages();
+        }
       }
       await delay(limits.pollMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  #noteOutages(): void {
+    for (const mailbox of this.#mailboxes) mailbox.noteOutages();
   }
 
   /** Brakes changed: their workflows are shown at once, not at the next poll. One look at a time takes all that wait. */
@@ -259,15 +314,19 @@ export class Feed {
     while (this.#toLook.size > 0) {
       const waiting = [...this.#toLook];
       this.#toLook.clear();
-      for (const [name, group] of Map.groupBy(waiting, (workflowId) => parseWorkflowId(workflowId)?.engine ?? "")) {
-        try {
-          const engine = this.#engines.named(name);
-          const rows = await engine.get(group.map((workflowId) => parseWorkflowId(workflowId)?.id ?? ""));
-          for (const row of rows) this.#publish(this.#workflows.view(name, row));
-        } catch (error) {
-          this.#log.warn({ err: error, engine: name }, "watch: changes of brakes could not be shown");
-        }
-      }
+      const byEngine = Map.groupBy(waiting, (workflowId) => parseWorkflowId(workflowId)?.engine ?? "");
+      await Promise.all([...byEngine].map(([engine, workflowIds]) => this.#lookAt(engine, workflowIds)));
+    }
+  }
+
+  async #lookAt(name: string, workflowIds: readonly string[]): Promise<void> {
+    const ids = workflowIds.map((workflowId) => parseWorkflowId(workflowId)?.id ?? "");
+    try {
+      const engine = this.#engines.named(name);
+      const rows = await within(name, limits.lookMs, undefined, (signal) => engine.get(ids, signal));
+      for (const row of rows) this.#publish(this.#workflows.view(name, row));
+    } catch (error) {
+      this.#log.warn({ err: error, engine: name }, "watch: changes of brakes could not be shown");
     }
   }
 

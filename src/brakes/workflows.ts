@@ -10,14 +10,15 @@ import {
   type Workflow,
 } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import type { Engine, EngineTraceEntry, EngineWorkflow } from "../engines/engine.ts";
+import { within } from "../engines/outage.ts";
 import { type EngineRegistry, workflowNotFound } from "../engines/registry.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
-import { MissionControlError } from "../errors.ts";
 import { Reach } from "../policy/reach.ts";
 import type { Held, Traits } from "../store/brake.ts";
 import type { Store } from "../store/store.ts";
 import type { Brakes } from "./brakes.ts";
 import { holds } from "./halt.ts";
+import { advance, compare, type Place, type Progress, placeIn, readPageToken, writePageToken } from "./page-token.ts";
 import { Relatives } from "./relatives.ts";
 import { shownIn } from "./status.ts";
 import { viewOf } from "./view.ts";
@@ -35,6 +36,9 @@ export interface WorkflowFilter {
 
 /** A page is filled from at most this many reads of an engine: a filter that matches little ends with a short page. */
 const maxReads = 10;
+
+/** Of several engines, one that has not answered within this time is told as unreachable, and asked again with the next page, ms. */
+const answerWithinMs = 2_000;
 
 /** Reads workflows over all engines, each with the brakes on it. Beyond the reach that is given, there is nothing. */
 export class Workflows {
@@ -74,11 +78,16 @@ export class Workflows {
     reach: Reach = Reach.everything,
   ): Promise<{ workflows: Workflow[]; nextPageToken: string; unreachableEngines: string[] }> {
     const digest = filterDigest(filter, reach);
-    const after = pageToken === "" ? undefined : readPageToken(pageToken, digest);
+    const before: Progress =
+      pageToken === "" ? { common: undefined, behind: new Map() } : readPageToken(pageToken, digest);
     const engines = this.#engines.select(filter.engines, reach);
     if (engines.length === 0) return { workflows: [], nextPageToken: "", unreachableEngines: [] };
     const results = await Promise.allSettled(
-      engines.map((engine) => this.#listOne(engine, filter, pageSize, after, reach, signal)),
+      engines.map((engine) => {
+        const ask = (bounded?: AbortSignal) =>
+          this.#listOne(engine, filter, pageSize, placeIn(before, engine.name), reach, bounded);
+        return engines.length === 1 ? ask(signal) : within(engine.name, answerWithinMs, signal, ask);
+      }),
     );
     const found: Listed[] = [];
     const unreachable: { engine: string; reason: unknown }[] = [];
@@ -97,15 +106,23 @@ export class Workflows {
     }
     if (unreachable.length === engines.length) throw unreachable[0]?.reason;
     signal?.throwIfAborted();
-    const within = found
-      .sort((a, b) => compare(a.place, b.place))
-      .filter(({ place }) => !horizon || compare(place, horizon) <= 0);
-    const page = within.slice(0, pageSize);
-    const last = within.length > pageSize ? page.at(-1)?.place : horizon;
-    const workflows = page.map(({ workflow }) => workflow);
+    const sorted = found.sort((a, b) => compare(a.place, b.place) || (a.workflow.engine < b.workflow.engine ? -1 : 1));
+    const page = sorted.filter(({ place }) => !horizon || compare(place, horizon) <= 0).slice(0, pageSize);
+    const isFull = page.length === pageSize;
+    const end = isFull ? page.at(-1)?.place : horizon;
+    const answered = engines.map(({ name }) => ({
+      name,
+      answered: !unreachable.some(({ engine }) => engine === name),
+    }));
     return {
-      workflows: await this.withoutParents(reach, workflows, signal),
-      nextPageToken: (more || within.length > pageSize) && last ? writePageToken(last, digest) : "",
+      workflows: await this.withoutParents(
+        reach,
+        page.map(({ workflow }) => workflow),
+        signal,
+      ),
+      // Of those that do not answer nobody knows whether there is more: the page says that they are missing.
+      nextPageToken:
+        end && (more || sorted.length > page.length) ? writePageToken(advance(before, end, answered), digest) : "",
       unreachableEngines: unreachable.map(({ engine }) => engine),
     };
   }
@@ -183,11 +200,6 @@ export function matches(filter: WorkflowFilter, workflow: Workflow): boolean {
   );
 }
 
-interface Place {
-  readonly createTime: Date;
-  readonly id: string;
-}
-
 interface Listed {
   readonly place: Place;
   readonly workflow: Workflow;
@@ -195,11 +207,6 @@ interface Listed {
 
 function placeOf(row: EngineWorkflow): Place {
   return { createTime: row.createTime, id: row.id };
-}
-
-/** Newest first, then by the engine's id, descending: the order of every engine's list. */
-function compare(a: Place, b: Place): number {
-  return b.createTime.getTime() - a.createTime.getTime() || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 }
 
 function engineFilter(filter: WorkflowFilter) {
@@ -222,27 +229,6 @@ function filterDigest(filter: WorkflowFilter, reach: Reach): string {
     .update(JSON.stringify([filter, reach.key]))
     .digest("base64url")
     .slice(0, 12);
-}
-
-function writePageToken(place: Place, digest: string): string {
-  return Buffer.from(JSON.stringify([digest, place.createTime.getTime(), place.id])).toString("base64url");
-}
-
-function readPageToken(token: string, digest: string): Place {
-  try {
-    const parsed: unknown = JSON.parse(Buffer.from(token, "base64url").toString("utf8"));
-    if (!Array.isArray(parsed)) throw new Error("no array");
-    const [ofFilter, time, id] = parsed;
-    if (ofFilter === digest && Number.isSafeInteger(time) && typeof id === "string")
-      return { createTime: new Date(time), id };
-  } catch {
-    // Said below: whatever is wrong with it, there is one thing to do.
-  }
-  throw new MissionControlError(
-    "INVALID_PAGE_TOKEN",
-    "this page_token is not of a list with these filters: begin without one",
-    { violations: [{ field: "page_token", description: "not given out for these filters" }] },
-  );
 }
 
 const kinds: Record<EngineTraceEntry["kind"], Kind> = {

@@ -69,6 +69,7 @@ export function missionControlService(deps: {
           kind: eventKinds[event.kind],
           ...(event.workflow ? { workflow: event.workflow } : {}),
           resumeToken: event.resumeToken,
+          unreachableEngines: [...event.unreachableEngines],
           eventTime: timestampFromMs(Date.now()),
         };
       }

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Brake, BrakeSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { WatchWorkflowsResponse_Kind as Kind } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { RestateEngine } from "../../src/engines/restate.ts";
 import type { FaultyLink } from "../conformance/engine/harness.ts";
 import { httpLink } from "../conformance/engine/http-link.ts";
@@ -119,4 +120,91 @@ test("a brake that names another engine is not told of it, and one whose engines
   expect(brake?.receipt).toMatchObject({ standing: 1, unreachableEngines: [] });
   await expect(engage(ids.far)).rejects.toThrow(/did not answer/);
   await release(brake?.brakeId ?? "");
+});
+
+/** All pages of a list, page by page; `between` happens before each but the first. */
+async function pages(
+  filter: { label?: string[]; type?: string[] },
+  pageSize: number,
+  between: (page: number) => void = () => {},
+): Promise<{ ids: string[]; unreachable: string[][] }> {
+  const ids: string[] = [];
+  const unreachable: string[][] = [];
+  for (let pageToken = "", page = 1; ; page++) {
+    const answer = await server.control.listWorkflows({ ...filter, pageSize, pageToken });
+    ids.push(...answer.workflows.map(({ workflowId }) => workflowId));
+    unreachable.push(answer.unreachableEngines);
+    pageToken = answer.nextPageToken;
+    if (pageToken === "") return { ids, unreachable };
+    between(page + 1);
+  }
+}
+
+/** So many that have ended, started in turn on both engines: the newest first. */
+async function queued(key: string, count: number): Promise<string[]> {
+  const ids: string[] = [];
+  for (let n = 0; n < count; n++) {
+    const [engine, name] = n % 2 === 0 ? ([near, "restate"] as const) : ([far, "far"] as const);
+    ids.unshift(`${name}:${await engine.start(`Queue/${key}/work`, { count: 1, ms: 1 })}`);
+  }
+  return ids;
+}
+
+test("a list merges the engines in the order of creation, on pages of any size", async () => {
+  const ids = await queued("merged", 8);
+  for (const pageSize of [1, 3, 50]) {
+    const found = await pages({ label: ["key=merged"] }, pageSize);
+    expect(found.ids).toEqual(ids);
+    expect(found.unreachable.flat()).toEqual([]);
+  }
+});
+
+test.each(["unreachable", "silent"] as const)(
+  "a page token outlasts an engine that is %s: it is named, and what it runs comes with the page for which it answers again",
+  async (fault) => {
+    const ids = await queued(`paged-${fault}`, 12);
+    const found = await pages({ label: [`key=paged-${fault}`] }, 2, (page) => line.set(page === 2 ? fault : "none"));
+    expect(found.unreachable[1]).toEqual(["far"]);
+    expect(found.unreachable.flat()).toEqual(["far"]);
+    // Nothing is missing, nothing is there twice.
+    expect(found.ids.toSorted()).toEqual(ids.toSorted());
+  },
+);
+
+test("an engine that stays away ends the list with what the others have", async () => {
+  const ids = await queued("away", 6);
+  line.set("unreachable");
+  const found = await pages({ label: ["key=away"] }, 2);
+  expect(found.ids).toEqual(ids.filter((id) => id.startsWith("restate:")));
+  expect(found.unreachable.every((engines) => engines.includes("far"))).toBe(true);
+});
+
+test("a watch says which engine is away, shows the others meanwhile, and shows all again when it is back", async () => {
+  const [here = "", there = ""] = (await queued("watched", 2)).toReversed();
+  line.set("unreachable");
+  const stop = new AbortController();
+  const seen: string[] = [];
+  let next: string | undefined;
+  try {
+    const events = server.control.watchWorkflows(
+      { label: ["key=watched"] },
+      { signal: stop.signal, timeoutMs: 25_000 },
+    );
+    for await (const { kind, workflow, unreachableEngines } of events) {
+      if (kind === Kind.SNAPSHOT) seen.push(workflow?.workflowId ?? "");
+      if (kind === Kind.CHANGED && workflow?.workflowId === next && seen.at(-1) !== "changed") {
+        seen.push("changed");
+        line.set("none");
+      }
+      if (kind !== Kind.SNAPSHOT_END) continue;
+      seen.push(unreachableEngines.length > 0 ? `without ${unreachableEngines}` : "whole");
+      if (unreachableEngines.length === 0) break;
+      next ??= `restate:${await near.start("Queue/watched/work", { count: 1, ms: 1 })}`;
+    }
+  } finally {
+    stop.abort();
+  }
+  expect(seen.slice(0, 3)).toEqual([here, "without far", "changed"]);
+  expect(seen.at(-1)).toBe("whole");
+  expect(seen.slice(-4, -1).toSorted()).toEqual([here, there, next].toSorted());
 });
