@@ -10,18 +10,19 @@ import { Brakes as BrakesDescriptor } from "../gen/missioncontrol/v1/brakes_pb.t
 import { GateTokens as GateTokensDescriptor } from "../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations as RevocationsDescriptor } from "../gen/missioncontrol/v1/revocations_pb.ts";
-import { type BlastRadius, defaultBlastRadius } from "./brakes/blast-radius.ts";
+import type { BlastRadius } from "./brakes/blast-radius.ts";
 import { Brakes } from "./brakes/brakes.ts";
 import { Catching } from "./brakes/catch.ts";
 import { type Canary, Drills } from "./brakes/drill.ts";
 import { Feed } from "./brakes/feed.ts";
-import { defaultFleetRules, FleetCommands } from "./brakes/fleet.ts";
+import { defaultFleetRules, FleetCommands, type FleetRules } from "./brakes/fleet.ts";
 import { GateRules } from "./brakes/gate-rules.ts";
 import { Gates } from "./brakes/gates.ts";
 import { isHeldNow } from "./brakes/held-now.ts";
 import { Lifecycle } from "./brakes/lifecycle.ts";
 import { Outages } from "./brakes/outages.ts";
 import { PauseCommands } from "./brakes/pause.ts";
+import { defaultReleaseRate } from "./brakes/reconciler/letting-go.ts";
 import { Reconciler } from "./brakes/reconciler.ts";
 import { settleIntents } from "./brakes/settle-intents.ts";
 import { Workflows } from "./brakes/workflows.ts";
@@ -122,6 +123,12 @@ export interface ServerOptions {
   readonly blastRadius?: BlastRadius | undefined;
   /** The longest that a brake may hold, ms; by default until somebody releases it. */
   readonly longestBrakeMs?: number | undefined;
+  /** How many may have come or gone between the asking for a brake and its approval; by default as in `defaultFleetRules`. */
+  readonly driftTolerance?: FleetRules["tolerance"];
+  /** How long an emergency above the radius may wait for its approval, ms; by default as in `defaultFleetRules`. */
+  readonly approveWithinMs?: number;
+  /** The most workflows that are let go in one second on each engine; by default `defaultReleaseRate`. */
+  readonly releaseRate?: number;
   /** Roles and what they may do; by default `defaultRoles`. */
   readonly roles?: Roles | undefined;
   /** TLS on the port; undefined: without. */
@@ -217,10 +224,23 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const workflows = new Workflows(engines, brakes, store);
   const feed = new Feed(engines, workflows, brakes, log);
   const reconcilers = allEngines.map(
-    (engine) => new Reconciler(engine, brakes, catching, gateRules.of(engine.name), outages, log),
+    (engine) =>
+      new Reconciler(
+        engine,
+        brakes,
+        catching,
+        gateRules.of(engine.name),
+        options.releaseRate ?? defaultReleaseRate,
+        log,
+      ),
   );
   const pauses = new PauseCommands(brakes, engines, options.longestBrakeMs);
-  const rules = defaultFleetRules(options.blastRadius ?? defaultBlastRadius, options.longestBrakeMs);
+  const rules: FleetRules = {
+    blastRadius: options.blastRadius ?? defaultFleetRules.blastRadius,
+    longestMs: options.longestBrakeMs,
+    tolerance: options.driftTolerance ?? defaultFleetRules.tolerance,
+    approveWithinMs: options.approveWithinMs ?? defaultFleetRules.approveWithinMs,
+  };
   const lifecycle = new Lifecycle(brakes, engines, rules.approveWithinMs, log);
   const commands = new FleetCommands(brakes, engines, catching, gates, outages, rules);
   const targets = new BrakeTargets(brakes, commands, access);

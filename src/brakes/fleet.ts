@@ -8,7 +8,7 @@ import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
-import { type BlastRadius, radiusOf } from "./blast-radius.ts";
+import { type BlastRadius, defaultBlastRadius, radiusOf } from "./blast-radius.ts";
 import type { Brakes, Claim } from "./brakes.ts";
 import { type Catching, catchAll } from "./catch.ts";
 import { boundedExpiry } from "./expiry.ts";
@@ -36,12 +36,12 @@ export interface FleetRules {
   readonly approveWithinMs: number;
 }
 
-export const defaultFleetRules = (blastRadius: BlastRadius, longestMs?: number): FleetRules => ({
-  blastRadius,
-  longestMs,
+export const defaultFleetRules: FleetRules = {
+  blastRadius: defaultBlastRadius,
+  longestMs: undefined,
   tolerance: { count: 5, percent: 10 },
   approveWithinMs: 60 * 60_000,
-});
+};
 
 /** Who asks, and why. */
 export interface Asking {

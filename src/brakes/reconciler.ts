@@ -58,12 +58,21 @@ export class Reconciler {
   #sweepTime = 0;
   #fault: ReconcilerState["fault"];
 
-  constructor(engine: Engine, brakes: Brakes, catching: Catching, gates: GatesOfEngine, outages: Outages, log: Logger) {
+  /** @param releaseRate the most workflows that are let go in one second. */
+  constructor(
+    engine: Engine,
+    brakes: Brakes,
+    catching: Catching,
+    gates: GatesOfEngine,
+    outages: Outages,
+    releaseRate: number,
+    log: Logger,
+  ) {
     this.#outages = outages;
     this.#on = new EngineBrakes(engine, brakes, log, this.#stop.signal);
     this.#catching = catching;
     this.#halting = new Halting(this.#on, catching);
-    this.#lettingGo = new LettingGo(this.#on, gates);
+    this.#lettingGo = new LettingGo(this.#on, gates, releaseRate);
     this.#endings = new Endings(this.#on);
     this.#log = log;
   }

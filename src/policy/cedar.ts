@@ -61,32 +61,46 @@ export function forgetPolicies({ name }: CedarPolicies): void {
  * a no. Throws what Cedar throws.
  */
 export function askCedar({ set, name }: CedarPolicies, question: PolicyQuestion): CedarAnswer {
-  const { principal, workflow } = question;
-  const user = { type: "User", id: `${principal.issuer}|${principal.subject}` };
   return read(
     statefulIsAuthorized({
-      principal: user,
-      action: { type: "Action", id: question.action },
-      resource: workflow === undefined ? system : workflowUid(workflow),
-      context: context(question, set),
+      ...requestOf(question, set, question.workflow?.workflowId),
       preparsedSchemaName: name,
       validateRequest: true,
       preparsedPolicySetId: name,
-      entities: [
-        {
-          uid: user,
-          attrs: {
-            issuer: principal.issuer,
-            subject: principal.subject,
-            machine: principal.machine === true,
-            tenant: principal.tenant ?? "",
-          },
-          parents: principal.roles.map((role) => ({ type: "Role", id: role })),
-        },
-        workflow === undefined ? { uid: system, attrs: {}, parents: [] } : workflowEntity(workflow),
-      ],
     }),
   );
+}
+
+/** The same for questions that these policies must answer alike; undefined where each has to be asked. */
+export function likeness({ set }: CedarPolicies, question: PolicyQuestion): string | undefined {
+  if (set.namesWorkflows || question.workflow === undefined) return undefined;
+  return JSON.stringify(requestOf(question, set, ""));
+}
+
+/** @param workflowId what the workflow is called in it: policies see it only as a literal that they name. */
+function requestOf(question: PolicyQuestion, set: PolicySet, workflowId = "") {
+  const { principal, workflow } = question;
+  const user = { type: "User", id: `${principal.issuer}|${principal.subject}` };
+  const resource = workflow === undefined ? system : { type: "Workflow", id: workflowId };
+  return {
+    principal: user,
+    action: { type: "Action", id: question.action },
+    resource,
+    context: context(question, set),
+    entities: [
+      {
+        uid: user,
+        attrs: {
+          issuer: principal.issuer,
+          subject: principal.subject,
+          machine: principal.machine === true,
+          tenant: principal.tenant ?? "",
+        },
+        parents: principal.roles.map((role) => ({ type: "Role", id: role })),
+      },
+      workflow === undefined ? { uid: system, attrs: {}, parents: [] } : workflowEntity(resource, workflow),
+    ],
+  };
 }
 
 function read(answer: AuthorizationAnswer): CedarAnswer {
@@ -131,12 +145,8 @@ function brakeRecord({ brakeId, radius, ...facts }: BrakeFacts) {
   return { id: brakeId, radius: Math.min(radius, unlimited), ...facts };
 }
 
-function workflowUid(workflow: Workflow): { type: string; id: string } {
-  return { type: "Workflow", id: workflow.workflowId };
-}
-
-function workflowEntity(workflow: Workflow): EntityJson {
+function workflowEntity(uid: { type: string; id: string }, workflow: Workflow): EntityJson {
   const { engine, type, name, owner, labels } = workflow;
   const attrs = { engine, type, name, status: statusNameOf(workflow), owner };
-  return { uid: workflowUid(workflow), attrs, parents: [], tags: { ...labels } };
+  return { uid, attrs, parents: [], tags: { ...labels } };
 }

@@ -18,6 +18,8 @@ export interface PolicySet {
   readonly policies: Readonly<Record<string, string>>;
   /** @id → @message, where it has one. */
   readonly messages: ReadonlyMap<string, string>;
+  /** True where one of them names a workflow by its id: all others cannot tell two apart that look the same. */
+  readonly namesWorkflows: boolean;
   /** Windows of time that policies can speak about. */
   readonly freezes: readonly Freeze[];
   /** SHA-256 over the files' names and contents in the order of their names, in hex. */
@@ -44,9 +46,11 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
   const faults: string[] = [];
   const policies: Record<string, string> = {};
   const messages = new Map<string, string>();
+  let namesWorkflows = false;
   const fileOf = new Map<string, string>();
   for (const file of files) {
-    for (const { id, text, message } of parts(await read(file), file, faults)) {
+    for (const { id, text, message, namesWorkflow } of parts(await read(file), file, faults)) {
+      namesWorkflows ||= namesWorkflow;
       if (fileOf.has(id)) faults.push(`${file}: the @id "${id}" is also in ${fileOf.get(id)}`);
       fileOf.set(id, file);
       policies[id] = text;
@@ -57,7 +61,7 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
   const windows = all.includes(freezes) ? readYaml(freezesFile, await read(freezes), freezes, faults)?.windows : [];
   if (faults.length === 0) faults.push(...schemaFaults(schema, policies, fileOf));
   if (faults.length > 0) throw new Error(`policies in ${dir} cannot be used:\n  ${faults.join("\n  ")}`);
-  return { dir, schema, policies, messages, freezes: windows ?? [], hash: hash.digest("hex") };
+  return { dir, schema, policies, messages, namesWorkflows, freezes: windows ?? [], hash: hash.digest("hex") };
 }
 
 /** The text of one file of the folder, within bounds. */
@@ -71,7 +75,7 @@ function parts(
   text: string,
   file: string,
   faults: string[],
-): { id: string; text: string; message: string | undefined }[] {
+): { id: string; text: string; message: string | undefined; namesWorkflow: boolean }[] {
   const answer = policySetTextToParts(text);
   if (answer.type === "failure") {
     faults.push(...answer.errors.map((error) => `${file}:${line(text, error)}: ${told(error)}`));
@@ -86,7 +90,9 @@ function parts(
       faults.push(`${file}: a policy has no @id("…"): ${policy.slice(0, 80)}`);
       return [];
     }
-    return [{ id, text: policy, message: annotations?.message }];
+    // How Cedar's JSON writes the literal Workflow::"…", wherever it stands.
+    const namesWorkflow = json.type === "failure" || JSON.stringify(json.json).includes('"type":"Workflow"');
+    return [{ id, text: policy, message: annotations?.message, namesWorkflow }];
   });
 }
 

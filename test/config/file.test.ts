@@ -33,7 +33,12 @@ engines:
   - { name: restate, kind: restate, admin_url: "http://restate.internal:9070" }
   - { name: restate-tls, kind: restate, admin_url: "https://[::1]" }
   - { name: local, kind: restate, admin_url: "unix:/run/restate/admin.sock" }
-brakes: { blast_radius: { sre: 10, sre_admin: unlimited }, longest: 30d }
+brakes:
+  blast_radius: { sre: 10, sre_admin: unlimited }
+  longest: 30d
+  drift_tolerance: { workflows: 3, percent: 2.5 }
+  approve_within: 15m
+  release_rate: 200
 cors: { origins: ["https://ops.example.com", "http://localhost:5173"] }
 identity:
   issuers:
@@ -65,7 +70,13 @@ policy: { dir: policies }
       { name: "restate-tls", address: { host: "::1", port: 443, secure: true } },
       { name: "local", address: { socketPath: "/run/restate/admin.sock" } },
     ],
-    brakes: { blastRadius: { sre: 10, sre_admin: Number.POSITIVE_INFINITY }, longestBrakeMs: 30 * 24 * 3_600_000 },
+    brakes: {
+      blastRadius: { sre: 10, sre_admin: Number.POSITIVE_INFINITY },
+      longestBrakeMs: 30 * 24 * 3_600_000,
+      driftTolerance: { count: 3, percent: 2.5 },
+      approveWithinMs: 900_000,
+      releaseRate: 200,
+    },
     cors: { origins: ["https://ops.example.com", "http://localhost:5173"] },
     identity: {
       issuers: [
@@ -202,6 +213,11 @@ describe("a fault is told with its line, its key and what to do", () => {
       /^FILE:3: engines\[1\]\.name is the name of another engine: choose another$/,
     ],
     ["brakes:\n  longest: 3 weeks", /^FILE:2: brakes\.longest has to be a time from 1m to 365d, like /],
+    ["brakes:\n  release_rate: 0", /^FILE:2: brakes\.release_rate has to be a number of workflows from 1 to 1000000$/],
+    [
+      "brakes:\n  drift_tolerance: { workflows: 1, percent: 101 }",
+      /^FILE:2: brakes\.drift_tolerance\.percent has to be a number from 0 to 100$/,
+    ],
     [
       "brakes:\n  blast_radius: { sre: -1 }",
       /^FILE:2: brakes\.blast_radius\.sre has to be a number of workflows from 0, or "unlimited"$/,

@@ -180,6 +180,23 @@ describe("a folder of policies", () => {
     await expect(openPolicy({ dir }, log)).rejects.toThrow(message);
   });
 
+  it("is asked once for all that look the same to it, and for each where a policy names a workflow", async () => {
+    const ids = ["restate:inv_1", "restate:inv_2", "restate:inv_3"];
+    const workflows = ids.map((workflowId) => ({ ...workflow, workflowId }));
+    const [, , third] = workflows;
+    if (third) third.labels = { tier: "2" };
+    const allowed = async () => {
+      const policy = await openPolicy({ dir }, log);
+      const decisions = await policy.checkAll(workflows.map((one) => ({ ...pause, workflow: one })));
+      return decisions.map((decision) => decision.allowed);
+    };
+    await write(`@id("tier-2") forbid (principal, action, resource is Workflow)
+      when { resource.hasTag("tier") && resource.getTag("tier") == "2" };`);
+    expect(await allowed()).toEqual([true, true, false]);
+    await write(`@id("that-one") forbid (principal, action, resource) when { resource == Workflow::"restate:inv_2" };`);
+    expect(await allowed()).toEqual([true, false, true]);
+  });
+
   it("without policies, without a schema, or that is not there is refused at load", async () => {
     await rm(join(dir, "schema.cedarschema"));
     await expect(openPolicy({ dir }, log)).rejects.toThrow(/schema\.cedarschema/);

@@ -192,8 +192,10 @@ export class Halting {
   async fillReceipts(mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
     const open: Hold[] = [];
     for (const held of mine.values()) {
-      for (const { hold } of held) {
-        if (hold.halt.standstillTime !== undefined && hold.halt.steps === undefined) open.push(hold);
+      for (const one of held) {
+        // What was let go has begun steps that are none of the halt's.
+        const stands = holds(one) && one.hold.halt.standstillTime !== undefined;
+        if (stands && one.hold.halt.steps === undefined) open.push(one.hold);
       }
       if (open.length >= receiptsPerRound) break;
     }

@@ -5,8 +5,10 @@ import { afterRelease, holds, released, settled } from "../halt.ts";
 import { openByIds } from "../open-by-ids.ts";
 import { countOf, type EngineBrakes } from "./engine-brakes.ts";
 
-/** Workflows that are let go in one round: the bounded rate of a release. */
-const releasesPerRound = 500;
+/** By default, the most workflows that are let go in one second on each engine. */
+export const defaultReleaseRate = 10_000;
+/** Workflows that are noted as let go in one write: the engine is asked for them while the next are written. */
+const pageSize = 2_000;
 /** Journals that are read in one round, for those that may still come to a pause. */
 const journalsPerRound = 200;
 
@@ -34,10 +36,15 @@ export class LettingGo {
   #sweepTime = 0;
   /** Where the next round begins to read journals. */
   #unsureFrom = 0;
+  readonly #rate: number;
+  /** The second that is running, on the monotonic clock, and how many were let go in it. */
+  #second = { began: Number.NEGATIVE_INFINITY, released: 0 };
 
-  constructor(on: EngineBrakes, gates: GatesOfEngine) {
+  /** @param rate the most workflows that are let go in one second. */
+  constructor(on: EngineBrakes, gates: GatesOfEngine, rate: number) {
     this.#on = on;
     this.#gates = gates;
+    this.#rate = rate;
   }
 
   /** True where a look now and then is needed though no brake is engaged. */
@@ -54,7 +61,7 @@ export class LettingGo {
   async round(shown: ReadonlyMap<string, EngineStatus>): Promise<void> {
     const now = Date.now();
     const done: Hold[] = [];
-    const fresh: Hold[] = [];
+    const fresh = new Map<string, readonly Hold[]>();
     const paused: string[] = [];
     const unsure: string[] = [];
     const takenBack: string[] = [];
@@ -65,8 +72,10 @@ export class LettingGo {
       const unnoted = free.filter((hold) => hold.halt.releaseTime === undefined);
       // Others hold it: the pause becomes theirs, and these have nothing left to do.
       if (held.some(holds)) done.push(...free.map(settled));
-      else if (unnoted.length > 0)
-        fresh.push(...unnoted.map((hold) => ({ ...hold, halt: released(hold.halt, status, now) })));
+      else if (unnoted.length > 0) {
+        const noted = unnoted.map((hold) => ({ ...hold, halt: released(hold.halt, status, now) }));
+        fresh.set(id, noted);
+      }
       // Somebody else's pause stays, also where brakes of ours lay on top of it.
       else if (free.every((hold) => hold.halt.foundPaused)) done.push(...free.map(settled));
       else if (status === "paused") paused.push(id);
@@ -75,14 +84,12 @@ export class LettingGo {
       else if (free.some((hold) => hold.halt.pausePending)) unsure.push(id);
       else done.push(...free.map(settled));
     }
-    // Noted first and carried out in the next round, at once. No pause is asked for after the note, so one that comes true
-    // later was asked for before it.
-    await this.#on.note("brake.letting-go", fresh, `${countOf(fresh)} to be let go`);
-    await this.#release(paused.slice(0, releasesPerRound));
-    for (const id of await this.#release(takenBack.slice(0, releasesPerRound))) {
+    await this.#release(this.#allowed(paused));
+    for (const id of await this.#release(this.#allowed(takenBack))) {
       const free = this.#on.on(id).filter((one) => !holds(one));
       done.push(...free.map(({ hold }) => settled(hold)));
     }
+    await this.#begin(fresh, shown);
     const { engine, signal } = this.#on;
     // Round by round through all of them.
     if (this.#unsureFrom >= unsure.length) this.#unsureFrom = 0;
@@ -95,6 +102,36 @@ export class LettingGo {
       );
     }
     await this.#on.note("brake.settled", done, `${countOf(done)} go on, or stay with who else holds them`);
+  }
+
+  /**
+   * Notes that they are let go, and then lets those of them go that stand. No pause is asked for after the note, so one that
+   * comes true later was asked for before it. What cannot be noted is not let go.
+   */
+  async #begin(fresh: ReadonlyMap<string, readonly Hold[]>, shown: ReadonlyMap<string, EngineStatus>): Promise<void> {
+    const ids = [...fresh.keys()];
+    let releasing: Promise<unknown> = Promise.resolve();
+    for (let from = 0; from < ids.length; from += pageSize) {
+      const page = ids.slice(from, from + pageSize);
+      const holds = page.flatMap((id) => fresh.get(id) ?? []);
+      const noted = await this.#on.note("brake.letting-go", holds, `${countOf(holds)} to be let go`);
+      await releasing;
+      if (!noted) return;
+      const ours = (id: string) => !this.#on.on(id).every(({ hold }) => hold.halt.foundPaused);
+      releasing = this.#release(this.#allowed(page.filter((id) => shown.get(id) === "paused" && ours(id))));
+      // It is waited for before anything else is done, and its failure is the round's.
+      releasing.catch(() => undefined);
+    }
+    await releasing;
+  }
+
+  /** As many of them as may be let go in this second: the others wait for a later round. */
+  #allowed(ids: readonly string[]): readonly string[] {
+    const now = performance.now();
+    if (now - this.#second.began >= 1_000) this.#second = { began: now, released: 0 };
+    const allowed = ids.slice(0, this.#rate - this.#second.released);
+    this.#second.released += allowed.length;
+    return allowed;
   }
 
   /**
