@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util";
 import { type Bench, isMet } from "./bench.ts";
+import { crash } from "./crash.ts";
 import { fleetHold } from "./fleet-hold.ts";
 import { ledger } from "./ledger.ts";
 import { pauseOne } from "./pause-one.ts";
 import { type Measured, toJson, toTable } from "./report.ts";
 
-const benches: readonly Bench[] = [fleetHold, pauseOne, ledger];
+const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, crash];
 
 const usage = `Usage: npm run bench -- [options] [name…]
 

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { ingressCanary } from "./brakes/drill/ingress-canary.ts";
 import { type DevConfig, embeddedEngineName } from "./config/dev-config.ts";
 import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
 import { sampleCanary } from "./dev/canary.ts";
@@ -70,6 +71,7 @@ export async function startDevMode(
       address: { socketPath: started.adminSocket },
     } as const;
     engines.push(...openEngines([embedded, ...(file.engines ?? [])]));
+    const drillEveryMs = config.drillEveryMs ?? file.drill?.every;
     server = await startServer({
       host: config.host,
       port: config.port,
@@ -97,8 +99,11 @@ export async function startDevMode(
       version: packageVersion(),
       devMode: true,
       log,
-      canaries: config.agents ? [sampleCanary(embeddedEngineName, started.ingressSocket)] : [],
-      ...(config.drillEveryMs !== undefined && { drillEveryMs: config.drillEveryMs }),
+      canaries: [
+        ...(config.agents ? [sampleCanary(embeddedEngineName, started.ingressSocket)] : []),
+        ...(file.drill?.canaries ?? []).map(ingressCanary),
+      ],
+      ...(drillEveryMs !== undefined && { drillEveryMs }),
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "--host", port: "--port" }) ?? error;
     });

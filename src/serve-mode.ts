@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { ingressCanary } from "./brakes/drill/ingress-canary.ts";
 import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
 import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
@@ -73,6 +74,8 @@ export async function startServeMode(
       acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
       ledgerStreams: file.ledger?.streams,
       ...file.brakes,
+      canaries: (file.drill?.canaries ?? []).map(ingressCanary),
+      ...(file.drill?.every !== undefined && { drillEveryMs: file.drill.every }),
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;
     });

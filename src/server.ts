@@ -230,6 +230,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
         brakes,
         catching,
         gateRules.of(engine.name),
+        outages,
         options.releaseRate ?? defaultReleaseRate,
         log,
       ),

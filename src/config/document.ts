@@ -3,6 +3,7 @@ import { defaultRoles } from "../policy/roles.ts";
 import { path, section, text } from "./section.ts";
 import { brakes } from "./sections/brakes.ts";
 import { cors } from "./sections/cors.ts";
+import { drill } from "./sections/drill.ts";
 import { engines } from "./sections/engines.ts";
 import { identity } from "./sections/identity.ts";
 import { ledger } from "./sections/ledger.ts";
@@ -29,6 +30,7 @@ export function documentSchema(baseDir: string) {
     log_level: logLevel.optional(),
     engines: engines.optional(),
     brakes: brakes.optional(),
+    drill: drill.optional(),
     cors: cors.optional(),
     identity: identity(baseDir).optional(),
     ledger: ledger(baseDir).optional(),

@@ -26,6 +26,10 @@ export function productionFaults(file: ConfigDocument): string[] {
   }
   if ((file.engines ?? []).length === 0)
     faults.push("engines is missing: name at least one, there is nothing to brake");
+  for (const [index, { engine }] of (file.drill?.canaries ?? []).entries()) {
+    if (file.engines?.some(({ name }) => name === engine)) continue;
+    faults.push(`drill.canaries[${index}].engine is the name of no engine: use one of those in engines`);
+  }
   const issuers = file.identity?.issuers ?? [];
   if (issuers.length === 0) faults.push("identity.issuers is missing: name at least one, else nobody could call");
   for (const [index, issuer] of issuers.entries()) {

@@ -1,9 +1,12 @@
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { durationFromMs, durationMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from "vitest";
 import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { type Drill, Brake_State as State } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { ComponentHealth_Status as Health } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { ingressCanary } from "../../src/brakes/drill/ingress-canary.ts";
 import type { Canary } from "../../src/brakes/drill.ts";
 import { startAgents } from "../../src/dev/agents-process.ts";
 import { sampleCanary } from "../../src/dev/canary.ts";
@@ -246,4 +249,34 @@ test("the canary of the sample agents does for one", async () => {
   } finally {
     await agents.stop();
   }
+});
+
+test("a configured canary is started by a POST; an answer that names none is a drill that is not ok", async () => {
+  const answers: ((res: ServerResponse) => unknown)[] = [
+    async (res) =>
+      res.writeHead(202).end(JSON.stringify({ invocationId: await steps.start(AbortSignal.timeout(5_000)) })),
+    (res) => res.writeHead(500).end("no such service"),
+    (res) => res.writeHead(307, { location: "/elsewhere" }).end(),
+    (res) => res.writeHead(202).end("{}"),
+    (res) => res.writeHead(202).end("x".repeat(100_000)),
+  ];
+  const asked: string[] = [];
+  const ingress = createServer((req, res) => {
+    asked.push(`${req.method} ${req.url}`);
+    answers.shift()?.(res);
+  });
+  await new Promise<void>((resolve) => ingress.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void ingress.close());
+  const startUrl = `http://127.0.0.1:${(ingress.address() as AddressInfo).port}/Steps/run/send`;
+  canary = ingressCanary({ engine: "restate", startUrl });
+  expect(await drilled()).toMatchObject({ ok: true, workflowId: `restate:${canaries.at(-1)}` });
+  for (const message of [
+    /was answered 500: no such service/,
+    /./,
+    /without an invocationId/,
+    /more than 65536 bytes/,
+  ]) {
+    expect(await drilled()).toMatchObject({ ok: false, message: expect.stringMatching(message) });
+  }
+  expect(asked).toEqual(Array(5).fill("POST /Steps/run/send"));
 });

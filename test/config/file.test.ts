@@ -39,6 +39,7 @@ brakes:
   drift_tolerance: { workflows: 3, percent: 2.5 }
   approve_within: 15m
   release_rate: 200
+drill: { every: 6h, canaries: [{ engine: local, start_url: "http://127.0.0.1:8080/Canary/run/send" }] }
 cors: { origins: ["https://ops.example.com", "http://localhost:5173"] }
 identity:
   issuers:
@@ -76,6 +77,10 @@ policy: { dir: policies }
       driftTolerance: { count: 3, percent: 2.5 },
       approveWithinMs: 900_000,
       releaseRate: 200,
+    },
+    drill: {
+      every: 6 * 3_600_000,
+      canaries: [{ engine: "local", startUrl: "http://127.0.0.1:8080/Canary/run/send" }],
     },
     cors: { origins: ["https://ops.example.com", "http://localhost:5173"] },
     identity: {
@@ -213,6 +218,10 @@ describe("a fault is told with its line, its key and what to do", () => {
       /^FILE:3: engines\[1\]\.name is the name of another engine: choose another$/,
     ],
     ["brakes:\n  longest: 3 weeks", /^FILE:2: brakes\.longest has to be a time from 1m to 365d, like /],
+    [
+      "drill:\n  canaries:\n    - { engine: a, start_url: /run }",
+      /^FILE:3: drill\.canaries\[0\]\.start_url has to be the URL that starts/,
+    ],
     ["brakes:\n  release_rate: 0", /^FILE:2: brakes\.release_rate has to be a number of workflows from 1 to 1000000$/],
     [
       "brakes:\n  drift_tolerance: { workflows: 1, percent: 101 }",
