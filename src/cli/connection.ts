@@ -4,6 +4,7 @@ import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@conn
 import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 import type { Settings } from "./settings.ts";
@@ -15,6 +16,7 @@ export interface Connection {
   readonly auditLog: Client<typeof AuditLog>;
   readonly revocations: Client<typeof Revocations>;
   readonly access: Client<typeof Access>;
+  readonly gateTokens: Client<typeof GateTokens>;
   close(): void;
 }
 
@@ -35,6 +37,7 @@ export function connect(settings: Pick<Settings, "server" | "token">): Connectio
     auditLog: createClient(AuditLog, transport),
     revocations: createClient(Revocations, transport),
     access: createClient(Access, transport),
+    gateTokens: createClient(GateTokens, transport),
     close: () => sessionManager.abort(),
   };
 }

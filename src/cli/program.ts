@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { auditCommand } from "./commands/audit.ts";
 import { brakeCommand } from "./commands/brake.ts";
 import { canCommand } from "./commands/can.ts";
+import { gateCommand } from "./commands/gate.ts";
 import { getCommand } from "./commands/get.ts";
 import { healthCommand } from "./commands/health.ts";
 import { listCommand } from "./commands/list.ts";
@@ -74,6 +75,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     tokenCommand,
     canCommand,
     policyCommand,
+    gateCommand,
   ]) {
     command(program, host);
   }

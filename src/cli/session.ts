@@ -17,7 +17,7 @@ export interface Host extends Surroundings {
 }
 
 /** What a command works with while it runs. */
-export interface Session extends Pick<Connection, "missionControl" | "brakes" | "auditLog" | "revocations" | "access"> {
+export interface Session extends Omit<Connection, "close"> {
   readonly settings: Settings;
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
@@ -60,6 +60,7 @@ export async function withSession(
       auditLog: connection.auditLog,
       revocations: connection.revocations,
       access: connection.access,
+      gateTokens: connection.gateTokens,
       call: (extraMs = 0) => ({ signal: host.signal, timeoutMs: settings.timeoutMs + extraMs }),
     });
     if (code !== undefined) host.setExitCode(code);

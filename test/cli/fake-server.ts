@@ -6,6 +6,7 @@ import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { Access } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations } from "../../gen/missioncontrol/v1/revocations_pb.ts";
 
@@ -22,6 +23,7 @@ export async function startFakeServer(
     readonly brakes?: Partial<ServiceImpl<typeof Brakes>>;
     readonly auditLog?: Partial<ServiceImpl<typeof AuditLog>>;
     readonly revocations?: Partial<ServiceImpl<typeof Revocations>>;
+    readonly gateTokens?: Partial<ServiceImpl<typeof GateTokens>>;
     readonly access?: Partial<ServiceImpl<typeof Access>>;
   },
   port = 0,
@@ -42,6 +44,7 @@ export async function startFakeServer(
         router.service(AuditLog, rpcs.auditLog ?? {});
         router.service(Revocations, rpcs.revocations ?? {});
         router.service(Access, rpcs.access ?? {});
+        router.service(GateTokens, rpcs.gateTokens ?? {});
       },
     }),
   );
