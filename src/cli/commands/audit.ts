@@ -1,23 +1,29 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import {
   type AuditEntry,
   AuditEntry_PhaseSchema,
+  AuditEntrySchema,
+  type ListAuditEntriesRequest,
+  ListAuditEntriesRequestSchema,
   ListAuditEntriesResponseSchema,
   AuditEntry_Phase as Phase,
   AuditEntry_Verdict as Verdict,
 } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { type ExitCode, exitCodes } from "../failure.ts";
 import { enumValue, examples, list, moment, nonEmpty, positiveInteger } from "../options.ts";
 import { collectPages } from "../paging.ts";
-import { type Flags, type Host, withSession } from "../session.ts";
-import type { Style } from "../terminal.ts";
+import { type Flags, type Host, type Session, withSession } from "../session.ts";
+import type { Style, Terminal } from "../terminal.ts";
 import { enumName } from "../view/enum.ts";
 import { writeJson } from "../view/json.ts";
 import { type Column, renderTable } from "../view/table.ts";
+import { printable } from "../view/text.ts";
 import { dateTime } from "../view/time.ts";
 import { auditErase } from "./audit/erase.ts";
 import { auditExport } from "./audit/export.ts";
+import { followEntries } from "./audit/follow.ts";
 import { auditReceipt } from "./audit/receipt.ts";
 import { auditRotateKey } from "./audit/rotate-key.ts";
 import { auditVerify } from "./audit/verify.ts";
@@ -35,6 +41,7 @@ interface AuditListFlags extends Flags {
   readonly verdict?: Verdict;
   readonly limit: number;
   readonly all?: boolean;
+  readonly follow?: boolean;
 }
 
 export function auditCommand(program: Command, host: Host): void {
@@ -65,41 +72,32 @@ export function auditCommand(program: Command, host: Host): void {
     )
     .option("--limit <n>", "how many at the most", positiveInteger, 100)
     .option("--all", "all of them, however many pages")
+    .addOption(
+      new Option("--follow", "then show what comes, the oldest first, until Ctrl-C").conflicts(["until", "all"]),
+    )
     .addHelpText(
       "after",
       examples(
         "mctl audit list --action runtime.pause,runtime.resume --since 1d",
         "mctl audit list --phase DENIED --subject mallory",
+        "mctl audit list --follow --phase INTENT,DENIED",
         "mctl audit list --target restate:inv_1abc -o json | jq '.entries[]'",
       ),
     )
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<AuditListFlags>();
-      await withSession(host, flags, async ({ auditLog, settings, terminal, call }) => {
+      await withSession(host, flags, async (session) => {
+        const { auditLog, settings, terminal, call } = session;
+        const request = requestOf(flags);
         const { items, nextPageToken } = await collectPages(
           flags.all ? Number.POSITIVE_INFINITY : flags.limit,
           1000,
           async (pageSize, pageToken) => {
-            const page = await auditLog.listAuditEntries(
-              {
-                subject: flags.subject ?? "",
-                action: flags.action ?? [],
-                target: flags.target ?? "",
-                phase: flags.phase ?? [],
-                ...(flags.since && { since: flags.since }),
-                ...(flags.until && { until: flags.until }),
-                callId: flags.callId ?? "",
-                requestId: flags.requestId ?? "",
-                brakeId: flags.brake ?? "",
-                verdict: flags.verdict ?? Verdict.VERDICT_UNSPECIFIED,
-                pageSize,
-                pageToken,
-              },
-              call(),
-            );
+            const page = await auditLog.listAuditEntries({ ...request, pageSize, pageToken }, call());
             return { items: page.entries, nextPageToken: page.nextPageToken };
           },
         );
+        if (flags.follow) return showAll(session, items.reverse(), request);
         if (settings.output === "json") {
           const all = create(ListAuditEntriesResponseSchema, { entries: items, nextPageToken });
           writeJson(terminal, ListAuditEntriesResponseSchema, all);
@@ -116,6 +114,51 @@ export function auditCommand(program: Command, host: Host): void {
   auditExport(audit, host);
   auditRotateKey(audit, host);
   auditErase(audit, host);
+}
+
+function requestOf(flags: AuditListFlags): ListAuditEntriesRequest {
+  return create(ListAuditEntriesRequestSchema, {
+    subject: flags.subject ?? "",
+    action: flags.action ?? [],
+    target: flags.target ?? "",
+    phase: flags.phase ?? [],
+    ...(flags.since && { since: flags.since }),
+    ...(flags.until && { until: flags.until }),
+    callId: flags.callId ?? "",
+    requestId: flags.requestId ?? "",
+    brakeId: flags.brake ?? "",
+    verdict: flags.verdict ?? Verdict.VERDICT_UNSPECIFIED,
+  });
+}
+
+/** Those that there are, then those that come; in JSON each on a line of its own. */
+async function showAll(
+  session: Session,
+  there: readonly AuditEntry[],
+  request: ListAuditEntriesRequest,
+): Promise<ExitCode> {
+  const { settings, terminal, signal } = session;
+  const json = settings.output === "json";
+  const show = (entry: AuditEntry) =>
+    json ? writeJson(terminal, AuditEntrySchema, entry) : terminal.write(entryLine(entry, terminal));
+  for (const entry of there) show(entry);
+  const last = there.at(-1);
+  try {
+    const entries = followEntries(session, request, { sequence: last?.sequence ?? 0n, time: last?.time });
+    for await (const entry of entries) show(entry);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  // Ctrl-C is how it ends.
+  return exitCodes.ok;
+}
+
+function entryLine(entry: AuditEntry, terminal: Terminal): string {
+  const phase = enumName(AuditEntry_PhaseSchema, entry.phase);
+  const head = `${String(entry.sequence).padStart(6)}  ${entry.time ? dateTime(entry.time) : ""}  `;
+  const rest = [who(entry), entry.action, result(entry), entry.target, why(entry)].filter((part) => part !== "");
+  const text = printable(rest.join("  "));
+  return `${head}${terminal.paint(phase.padEnd(7), phaseStyles[entry.phase])}  ${text}\n`;
 }
 
 const phaseStyles: Partial<Record<Phase, Style>> = {

@@ -1,4 +1,5 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import {
   type ListAuditEntriesRequest,
@@ -7,7 +8,7 @@ import {
 } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { EraseSubjectRequest } from "../../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import { startFakeServer } from "../fake-server.ts";
-import { mctl } from "../run.ts";
+import { mctl, start } from "../run.ts";
 
 test("audit list shows who did what to which workflow, denials too", async () => {
   const time = timestampFromMs(Date.UTC(2026, 10, 22, 8, 35, 12));
@@ -69,6 +70,43 @@ test("all filters reach the server, and JSON is one object", async () => {
   });
   expect(request?.since).toBeDefined();
   expect(JSON.parse(stdout).entries).toMatchObject([{ sequence: "1", phase: "READ" }]);
+});
+
+test("audit list --follow shows what there is and what comes, each once and in order, across an outage, without its own asking", async () => {
+  const requests: ListAuditEntriesRequest[] = [];
+  const ledger: { sequence: bigint; callId: string; phase: Phase; action: string }[] = [];
+  const add = (action: string, callId: string) =>
+    ledger.push({ sequence: BigInt(ledger.length + 1), callId, phase: Phase.READ, action });
+  add("runtime.pause", "c1");
+  add("runtime.resume", "c2");
+  await using server = await startFakeServer({
+    auditLog: {
+      listAuditEntries: (request, { responseHeader }) => {
+        requests.push(request);
+        const own = `own-${requests.length}`;
+        responseHeader.set("x-request-id", own);
+        if (requests.length === 2) throw new ConnectError("restarting", Code.Unavailable);
+        const entries = ledger.toReversed();
+        add("audit.list", own);
+        if (requests.length === 3) add("runtime.brake", "c3");
+        return { entries };
+      },
+    },
+  });
+  const { child, sees, finished } = start(["audit", "list", "--follow", "--phase", "READ", "--server", server.url]);
+  await sees(/runtime\.brake/);
+  child.kill("SIGINT");
+  const { code, stdout } = await finished;
+  expect(code).toBe(0);
+  const actions = [...stdout.matchAll(/(runtime|audit)\.\w+/g)].map(([action]) => action);
+  // The first list was asked for before anything was followed.
+  expect(actions.filter((action) => action !== "audit.list")).toEqual([
+    "runtime.pause",
+    "runtime.resume",
+    "runtime.brake",
+  ]);
+  expect(actions.filter((action) => action === "audit.list").length).toBeLessThanOrEqual(1);
+  expect(requests.every(({ phase }) => phase[0] === Phase.READ)).toBe(true);
 });
 
 test("audit erase asks for the person's name once more, and tells what it erased and what stays", async () => {
