@@ -12,7 +12,7 @@ import { countOf, type EngineBrakes } from "./engine-brakes.ts";
  */
 const askAgain = { leastMs: 150, factor: 3, mostMs: 5_000 } as const;
 /** While more than this come to a stand, it is looked for others that move only so often, ms: each look takes from the engine. */
-const busy = { halting: 2_000, lookMs: 1_000 } as const;
+const busy = { halting: 1_000, lookMs: 1_000 } as const;
 /** So few that come to a stand are told of with their journals at once, and are noted as accepted at once. */
 const few = 100;
 /** That very many were accepted is noted with their standstill; of those that take longer than this, ms, before it. */
@@ -54,7 +54,7 @@ export class Halting {
   async round(standing: readonly Brake[], mine: ReadonlyMap<string, readonly Held[]>): Promise<ReadonlySet<string>> {
     await this.#begin();
     await this.#revive();
-    if (performance.now() - this.#lookTime < busy.lookMs && this.#haltingCount() > busy.halting) return this.#pending;
+    if (performance.now() - this.#lookTime < busy.lookMs && this.#areMany(mine)) return this.#pending;
     this.#lookTime = performance.now();
     const moving = await this.#moving(standing, mine);
     const caught = await this.#catch(standing, moving);
@@ -110,13 +110,14 @@ export class Halting {
     return { ids, counts };
   }
 
-  /** How many are on their way to a stand. */
-  #haltingCount(): number {
-    let count = 0;
-    for (const held of this.#on.mine().values()) {
-      if (held.some((one) => holds(one) && one.hold.halt.standstillTime === undefined)) count++;
+  /** True where very many are on their way to a stand. */
+  #areMany(mine: ReadonlyMap<string, readonly Held[]>): boolean {
+    let halting = 0;
+    for (const held of mine.values()) {
+      if (held.some((one) => holds(one) && one.hold.halt.standstillTime === undefined)) halting++;
+      if (halting > busy.halting) return true;
     }
-    return count;
+    return false;
   }
 
   /** What a staged release had let go before it braked again is held anew, whatever had caught it. */
@@ -188,8 +189,9 @@ export class Halting {
     await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
   }
 
-  /** Reads the journals of what stands and has no receipt yet. */
+  /** Reads the journals of what stands and has no receipt yet; not while very many come to a stand. */
   async fillReceipts(mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
+    if (this.#areMany(mine)) return;
     const open: Hold[] = [];
     for (const held of mine.values()) {
       for (const one of held) {
