@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Call } from "../interceptors/context.ts";
+import { hideTokens } from "../ledger/secrets.ts";
 import { clientThumbprint } from "./tls.ts";
 
 /** A request of HTTP/1.1, or of HTTP/2 through Node's compatibility layer: then `stream` is there. */
@@ -56,9 +57,10 @@ export function arrive(req: NodeRequest, res: NodeResponse, isRpc: (path: string
     header,
     signal: controller.signal,
     call: {
-      id: saneId.test(sentId) ? sentId : randomUUID(),
+      // It is in every log line and entry of the call.
+      id: saneId.test(sentId) && hideTokens(sentId) === sentId ? sentId : randomUUID(),
       protocol: rpc && form === "rest" ? "connect" : protocolOf(form),
-      method: rpc ? path.slice(1) : `${req.method} ${path.slice(0, 512)}`,
+      method: rpc ? path.slice(1) : `${req.method} ${hideTokens(path.slice(0, 512))}`,
       startTime: Date.now(),
       source: (req.socket.remoteAddress ?? "").replace(/^::ffff:/, ""),
       clientCertificateThumbprint: thumbprintOf(req),

@@ -11,6 +11,7 @@ import {
   type RequestField,
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { hideTokens } from "./secrets.ts";
 
 /** What the writer of an entry sets; the ledger adds entry_id and time, and the store the rest. */
 export type EntryInit = Omit<
@@ -26,7 +27,8 @@ const none = new Uint8Array(0);
 
 /**
  * The entry with what came from outside cut to what an entry may hold, so that no caller can fill the ledger's disk with one
- * call, and with what is not text (lone surrogates) replaced, so that a name cannot keep its own denial out of the ledger.
+ * call, with what is not text (lone surrogates) replaced, so that a name cannot keep its own denial out of the ledger, and
+ * without the tokens that somebody pasted into an id or a reason.
  */
 export function boundedEntry(init: EntryInit, entryId: string, now: number): AuditEntry {
   const { principal, decision, duration, requestFields } = init;
@@ -100,7 +102,7 @@ function boundedFields(fields: NonNullable<EntryInit["requestFields"]>): Request
 }
 
 function cut(text = "", length = maxName): string {
-  return (text.length > length ? text.slice(0, length) : text).toWellFormed();
+  return hideTokens(text.length > length ? text.slice(0, length) : text).toWellFormed();
 }
 
 function cutAll(texts: readonly string[] = []): string[] {

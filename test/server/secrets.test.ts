@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { toJsonString } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { pino } from "pino";
@@ -18,6 +19,7 @@ const { listWorkflows, getWorkflow, getWorkflowTrace, watchWorkflows, pauseWorkf
   MissionControl.method;
 const wait = durationFromMs(15_000);
 
+const streamed = join(mkdtempSync(join(tmpdir(), "mc-secrets-")), "siem.jsonl");
 let engine: TestEngine;
 let server: TestServer;
 /** All that the server logged, at the lowest level, with nothing redacted. */
@@ -28,25 +30,32 @@ beforeAll(async () => {
     logged += line;
   };
   const log = pino({ level: "trace" }, { write });
-  server = await startTestServer(engine.adminSocket, { log });
+  server = await startTestServer(engine.adminSocket, { log, ledgerStreams: [{ name: "siem", file: streamed }] });
 });
 afterAll(async () => {
   await server?.stop();
   await engine?.stop();
+  rmSync(dirname(streamed), { recursive: true });
 });
 
-/** Where a text is found: in the log, in the ledger as an auditor reads it, in which files. */
+/** Where a text is found: in the log, in the metrics, in the ledger as an auditor reads it, in which files (checkpoints, streams). */
 async function whereIs(text: string): Promise<string[]> {
   const places = logged.includes(text) ? ["log"] : [];
+  const authorization = `Bearer ${await server.token()}`;
+  const metrics = await fetch(`${server.url}/metrics`, { headers: { authorization } });
+  expect(metrics.status).toBe(200);
+  if ((await metrics.text()).includes(text)) places.push("metrics");
   let pageToken = "";
   do {
     const page = await server.audit.listAuditEntries({ pageSize: 1000, pageToken });
     if (toJsonString(ListAuditEntriesResponseSchema, page).includes(text)) places.push("ledger");
     pageToken = page.nextPageToken;
   } while (pageToken !== "");
-  for (const name of readdirSync(server.dataDir, { recursive: true, withFileTypes: true })) {
-    if (!name.isFile()) continue;
-    if (readFileSync(join(name.parentPath, name.name)).includes(text)) places.push(name.name);
+  for (const dir of [server.dataDir, dirname(streamed)]) {
+    for (const name of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+      if (!name.isFile()) continue;
+      if (readFileSync(join(name.parentPath, name.name)).includes(text)) places.push(name.name);
+    }
   }
   return [...new Set(places)];
 }
@@ -139,6 +148,21 @@ test("no token, no header, nothing of what agents get or give is in the log, in 
     body: JSON.stringify({ reason: "x", password: secrets.unpermittedReason }),
   });
 
+  // Tokens that somebody pasted where an id, a reason or a label belongs, and that an error quotes.
+  const pasted = tokens.good;
+  secrets.pastedId = pasted.slice(0, 120);
+  const json = { authorization, "content-type": "application/json", "x-request-id": secrets.pastedId };
+  const post = (path: string, body: object) =>
+    fetch(`${server.url}${path}`, { method: "POST", headers: json, body: JSON.stringify(body) });
+  for (const id of [pasted, `restate:${pasted}`]) {
+    await post(`/v1/workflows/${id}/pause`, { reason: `with Bearer ${pasted}` });
+    await fetch(`${server.url}/v1/workflows/${id}`, { headers: json });
+  }
+  await fetch(`${server.url}/v1/nothing/${pasted}`, { headers: json });
+  await post("/v1/brakes:preview", { selector: { labels: [`token=${pasted}`] } });
+  await post("/v1/brakes", { selector: { labels: [`token=${pasted}`] }, reason: pasted, validateOnly: true });
+  await post("/v1/brakes/br_none/release", { reason: pasted });
+
   await engine.resolveAwakeable(invocation, secrets.result);
   await engine.untilStatus(invocation, "completed");
   await server.control.getWorkflowTrace({ workflowId });
@@ -153,6 +177,8 @@ test("no token, no header, nothing of what agents get or give is in the log, in 
   const [row] = await engine.query(`SELECT entry_json FROM sys_journal WHERE id = '${invocation}' AND "index" = 0`);
   expect(JSON.stringify(row)).toContain(secrets.ingressHeader);
 
+  expect(await whereIs("(token)")).toEqual(expect.arrayContaining(["ledger", "siem.jsonl"]));
+  expect(readdirSync(join(server.dataDir, "checkpoints"))).toContain("checkpoint");
   for (const [what, text] of Object.entries(secrets)) expect(await whereIs(text), what).toEqual([]);
 });
 
