@@ -91,10 +91,12 @@ export interface Gate {
     about?: StepAbout & { readonly name?: string },
   ): (...args: A) => Promise<T>;
   state(): GateState;
-  /** Resolves when the first set is applied; rejects when the gate is closed before. */
+  /**
+   * Resolves when the first set is applied; rejects when the gate is closed before. What runs earlier does not know of any brake.
+   */
   ready(): Promise<void>;
   /**
-   * Reports what is left, for at most a second, and detaches. From then on the worker is one without a connection. A process does not
+   * Reports what is left, for at most 5 s where there is a connection, and detaches. From then on the worker is one without a connection. A process does not
    * end by itself before.
    */
   close(): Promise<void>;

@@ -17,7 +17,7 @@ export interface LinkLimits {
   /** Between two attempts to attach: at first, and at the most. */
   readonly firstDelayMs: number;
   readonly longestDelayMs: number;
-  /** For the goodbye. */
+  /** For what is left to report, and the goodbye. */
   readonly closeMs: number;
 }
 
@@ -26,7 +26,7 @@ export const defaultLinkLimits: LinkLimits = {
   silenceMs: 45_000,
   firstDelayMs: 100,
   longestDelayMs: 5_000,
-  closeMs: 1_000,
+  closeMs: 5_000,
 };
 
 export interface LinkOptions {
@@ -112,6 +112,7 @@ export class Link {
         { signal, headers: { authorization: `Bearer ${token.trim()}` } },
       );
       this.#outbox = outbox;
+      if (this.#closing.signal.aborted) outbox.close();
       const assembly = new Assembly();
       for await (const response of responses) {
         watchdog.expect(limits.silenceMs);

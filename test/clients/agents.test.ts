@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -9,7 +9,7 @@ import { installPythonClient, noPython } from "./python-environment.ts";
 
 /** Each in its own process. */
 const batches = 25;
-const refunds = 12;
+const refunds = 30;
 const ms = 100;
 
 const folder = mkdtempSync(join(tmpdir(), "mc-clients-"));
@@ -81,6 +81,17 @@ describe("agents without an engine, in processes of their own", () => {
     authorization = `Bearer ${await directory.issuer.token({ subject: "alice", roles: ["sre_admin"] })}`;
     const made = await rest<{ secret: string }>("/v1/gate-tokens", { name: "a", engine: "agents", reason: "test" });
     const env = { GATE_URL: `http://127.0.0.1:${directory.port}`, GATE_TOKEN: made.secret };
+    const selector = { labels: ["team=payments"] };
+    interface Brake {
+      readonly brakeId: string;
+      readonly receipt: { readonly gates?: readonly { readonly ackTime?: string }[] };
+    }
+    const engage = async () =>
+      (await rest<{ brake: Brake }>("/v1/brakes", { selector, reason: "the amounts look wrong", gate_wait: "10s" }))
+        .brake;
+    const release = ({ brakeId }: Brake) => rest(`/v1/brakes/${brakeId}/release`, { reason: "they are right" });
+    // Both start their first step at once, however long they take to come up.
+    const first = await engage();
     const [b, r] = [String(batches), String(refunds)];
     agents.push(
       spawnProcess(process.execPath, ["test/clients/typescript-agent.ts", b, r, String(ms), ledger], { env }),
@@ -91,22 +102,17 @@ describe("agents without an engine, in processes of their own", () => {
       agents.push(spawnProcess("python3", ["-u", "examples/python-agent/main.py", ...flags], own));
     }
     const begun = () => new Set(lines().map(({ workflow }) => workflow)).size;
-    await until("every workflow to take a step", () => {
+    await until("all to be PAUSED before their first step", async () => {
       for (const { child, output } of agents) if (child.exitCode !== null) throw new Error(output());
-      return begun() === all;
+      return (await workflows("PAUSED")) === all;
     });
+    expect(lines()).toEqual([]);
+    await release(first);
+    await until("every workflow to take a step", () => begun() === all);
 
-    interface Brake {
-      readonly brakeId: string;
-      readonly receipt: { readonly gates: readonly { readonly ackTime?: string }[] };
-    }
-    const { brake } = await rest<{ brake: Brake }>("/v1/brakes", {
-      selector: { labels: ["team=payments"] },
-      reason: "the amounts look wrong",
-      gate_wait: "10s",
-    });
+    const brake = await engage();
     const answered = Date.now();
-    expect(brake.receipt.gates.map(({ ackTime }) => ackTime !== undefined)).toEqual(agents.map(() => true));
+    expect(brake.receipt.gates?.map(({ ackTime }) => ackTime !== undefined)).toEqual(agents.map(() => true));
     await until("all to be PAUSED", async () => (await workflows("PAUSED")) === all);
     const held = lines().length;
     expect(lines().filter(({ time }) => time > answered)).toEqual([]);
@@ -120,7 +126,7 @@ describe("agents without an engine, in processes of their own", () => {
     await until("all to be PAUSED again", async () => (await workflows("PAUSED")) === all);
     expect(lines().length).toBe(held);
 
-    await rest(`/v1/brakes/${brake.brakeId}/release`, { reason: "they are right" });
+    await release(brake);
     for (const agent of agents) expect(await agent.ended).toMatchObject({ code: 0 });
     const steps = lines().map(({ workflow, step }) => `${workflow} ${step}`);
     expect(steps.length).toBe(all * refunds);
@@ -130,4 +136,44 @@ describe("agents without an engine, in processes of their own", () => {
     const trace = await rest<{ entries: { kind: string }[] }>(`/v1/workflows/agents:${workflow}/trace`);
     expect(trace.entries.filter(({ kind }) => kind === "STEP").length).toBe(refunds);
   }, 120_000);
+
+  /** The first block of a document in a language, with this server for the one that it names. */
+  const shown = (document: string, language: string) => {
+    const text = readFileSync(join(root, document), "utf8");
+    const block = new RegExp(`\`\`\`${language}\\n((?:(?!\`\`\`)[^])*engine[:=][^]*?)\`\`\``).exec(text)?.[1];
+    if (block === undefined) throw new Error(`${document} shows no ${language} for an engine`);
+    return block.replaceAll("http://127.0.0.1:8030", `http://127.0.0.1:${directory.port}`);
+  };
+
+  test("what docs/gate.md and the client's README show works as it stands there", async () => {
+    const command = /^npx mctl (gate token create my-agents .*)$/m.exec(
+      readFileSync(join(root, "docs/gate.md"), "utf8"),
+    );
+    const words = [...String(command?.[1]).matchAll(/"([^"]*)"|(\S+)/g)].map(
+      ([, quoted, word]) => quoted ?? word ?? "",
+    );
+    const tokenFile = join(folder, "token");
+    writeFileSync(tokenFile, authorization.replace("Bearer ", ""), { mode: 0o600 });
+    const at = ["--server", `http://127.0.0.1:${directory.port}`, "--token-file", tokenFile];
+    const made = await spawnProcess(process.execPath, ["bin/mctl.js", ...words, ...at]).ended;
+    const GATE_TOKEN = /mcgt_[\w-]+/.exec(made.stdout + made.stderr)?.[0];
+    expect(GATE_TOKEN, made.stdout + made.stderr).toBeDefined();
+    const env = { ...python, GATE_TOKEN };
+
+    const script = join(folder, "agent.ts");
+    const gateModule = JSON.stringify(join(root, "src/gate/index.ts"));
+    writeFileSync(script, shown("docs/gate.md", "ts").replace('"mission-control/gate"', gateModule));
+    const programs = [[process.execPath, script]];
+    for (const document of python ? ["docs/gate.md", "clients/python/README.md"] : []) {
+      const file = join(folder, `${programs.length}.py`);
+      writeFileSync(file, shown(document, "python"));
+      programs.push(["python3", file]);
+    }
+    for (const [program = "", file = ""] of programs) {
+      const before = await workflows("COMPLETED");
+      const { code, stdout, stderr } = await spawnProcess(program, [file], { env }).ended;
+      expect({ code, stdout: stdout.trim() }, stderr).toEqual({ code: 0, stdout: "paid RF-1\npaid RF-2" });
+      expect(await workflows("COMPLETED")).toBe(before + 1);
+    }
+  }, 60_000);
 });

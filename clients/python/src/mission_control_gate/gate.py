@@ -180,7 +180,10 @@ class Gate:
             )
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
-        """Waits until the first set is applied, for `timeout` s at the most; False where none was."""
+        """
+        Waits until the first set is applied, for `timeout` s at the most; False where none was. What runs earlier does not know of any
+        brake.
+        """
         return self._ready.wait(timeout)
 
     async def ready(self) -> None:
@@ -192,7 +195,7 @@ class Gate:
                 await self._orders.wait_for(event, None)
 
     def close(self) -> None:
-        """Reports what is left, for at most a second, and detaches. From then on the process is one without a connection."""
+        """Reports what is left, for at most 5 s, and detaches. From then on the process is one without a connection."""
         self._link.close()
         self._orders.disconnected()
 

@@ -33,7 +33,7 @@ class LinkLimits:
     """Between two attempts to attach, at first."""
     longest_delay: float = 5.0
     """Between two attempts to attach, at the most."""
-    close: float = 1.0
+    close: float = 5.0
     """For what is left to report, and the goodbye."""
 
 
