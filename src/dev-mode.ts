@@ -5,7 +5,8 @@ import { type DevConfig, embeddedEngineName } from "./config/dev-config.ts";
 import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
 import { sampleCanary } from "./dev/canary.ts";
 import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-restate.ts";
-import { writeGateToken } from "./dev/gate-token.ts";
+import { devGateEngines } from "./dev/gate-engines.ts";
+import { runtimesToken, sampleAgentsToken, writeGateToken } from "./dev/gate-token.ts";
 import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
 import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
 import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
@@ -70,7 +71,11 @@ export async function startDevMode(
       kind: "restate",
       address: { socketPath: started.adminSocket },
     } as const;
-    engines.push(...openEngines([embedded, ...(file.engines ?? [])]));
+    const given = file.engines ?? [];
+    // An entry of the file takes the place of dev mode's own.
+    const ownGates = devGateEngines.filter(({ name }) => !given.some((one) => one.name === name));
+    const gateEngines = [...gatesAmong(given), ...ownGates];
+    engines.push(...openEngines([embedded, ...given]));
     const drillEveryMs = config.drillEveryMs ?? file.drill?.every;
     server = await startServer({
       host: config.host,
@@ -79,7 +84,7 @@ export async function startDevMode(
       ...(file.policy?.embedded !== false && { policiesDir: file.policy?.dir ?? join(packageRoot(), "policies") }),
       policyRemotes: await readRemotes(file.policy?.remotes ?? []),
       engines,
-      gateEngines: gatesAmong(file.engines ?? []),
+      gateEngines,
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
       revocationFile: file.identity?.revocation_file,
       roles: file.roles,
@@ -108,12 +113,13 @@ export async function startDevMode(
       throw cannotListen(error, config, { host: "--host", port: "--port" }) ?? error;
     });
     signal.throwIfAborted();
+    for (const { name } of gateEngines) await writeGateToken(server.gateTokens, runtimesToken(name), dataDir);
     if (config.agents) {
       say("Starting the sample agents …");
       const { adminSocket, ingressSocket } = started;
       const gate = {
         url: urlOf(server, "http"),
-        tokenFile: await writeGateToken(server.gateTokens, embeddedEngineName, dataDir),
+        tokenFile: await writeGateToken(server.gateTokens, sampleAgentsToken(embeddedEngineName), dataDir),
       };
       agents = await startAgents({ dataDir, port: config.agentsPort, adminSocket, ingressSocket, gate, log });
       signal.throwIfAborted();
