@@ -41,6 +41,14 @@ export class Looking {
     return found;
   }
 
+  /** Resolves to the id of its child, once it has one. */
+  child(id: string): Promise<string> {
+    return this.until(`a child of ${id}`, async () => {
+      const found = await this.#engine.list({ limit: 500 });
+      return found.find(({ parentId }) => parentId === id)?.id;
+    });
+  }
+
   untilStatus(id: string, ...statuses: EngineStatus[]): Promise<EngineWorkflow> {
     return this.until(`${id} ${statuses.join(" or ")}`, async () => {
       const [found] = await this.#engine.get([id]);

@@ -64,8 +64,7 @@ const states: readonly State[] = [
     of: "waiting for a child",
     script: { does: "parent", count: 4, ms: 250 },
     steps: stepNames(2),
-    reached: async ({ look, engine }, id) =>
-      look.until("its child", async () => (await engine.trace(id))?.find(({ childId }) => childId)),
+    reached: ({ look }, id) => look.child(id),
   },
 ];
 

@@ -110,6 +110,16 @@ export const stepTests: readonly ConformanceTest[] = [
     },
   },
   {
+    fact: "a trace tells the call of a child with its id",
+    shows: ["trace.2"],
+    async run({ engine, look, start }) {
+      const id = await start({ does: "parent", count: 1, ms: 20 });
+      await look.untilStatus(id, "completed");
+      const calls = (await engine.trace(id))?.filter(({ childId }) => childId !== undefined);
+      expect(calls?.map(({ childId }) => childId)).toEqual([await look.child(id)]);
+    },
+  },
+  {
     fact: "nothing shows what a workflow was given or has answered",
     shows: ["trace.3"],
     async run({ engine, look, start }) {
