@@ -5,8 +5,9 @@ import { fleetHold } from "./fleet-hold.ts";
 import { ledger } from "./ledger.ts";
 import { pauseOne } from "./pause-one.ts";
 import { type Measured, toJson, toTable } from "./report.ts";
+import { verify } from "./verify.ts";
 
-const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, crash];
+const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, verify, crash];
 
 const usage = `Usage: npm run bench -- [options] [name…]
 

@@ -10,6 +10,7 @@ test.each([
   ["fleet-hold", "hold: brake / direct"],
   ["pause-one", "PauseWorkflow / PATCH"],
   ["ledger", "ledger / raw SQLite"],
+  ["verify", "verified by Python, entries"],
 ])("%s ends with figures, its ratio among them", { timeout: 120_000 }, async (name, ratio) => {
   const { stdout } = await bench(name, "--workflows", "50", "--repeat", "1", "--output", "json");
   const { benches } = JSON.parse(stdout);
