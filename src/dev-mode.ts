@@ -90,6 +90,7 @@ export async function startDevMode(
       roles: file.roles,
       corsOrigins: file.cors?.origins,
       tenantLabel: file.tenant_label,
+      operatorKeys: file.signed_requests,
       ledgerFallbackFile: file.ledger?.fallback_file,
       ledgerRetentionMs: file.ledger?.retention,
       checkpointsDirectory: file.ledger?.checkpoints_dir,

@@ -10,6 +10,8 @@ export const reasons = {
   TOKEN_REVOKED: Code.Unauthenticated,
   // authorization
   ROLE_DENIED: Code.PermissionDenied,
+  SIGNATURE_REQUIRED: Code.PermissionDenied,
+  SIGNATURE_INVALID: Code.PermissionDenied,
   POLICY_DENIED: Code.PermissionDenied,
   POLICY_ERROR: Code.PermissionDenied,
   POLICY_UNAVAILABLE: Code.PermissionDenied,

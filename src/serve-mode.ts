@@ -64,6 +64,7 @@ export async function startServeMode(
       tls: file.tls,
       corsOrigins: file.cors?.origins,
       plaintextBecause: file.plaintext_because,
+      operatorKeys: file.signed_requests,
       ledgerFallbackFile: file.ledger?.fallback_file,
       ledgerRetentionMs: file.ledger?.retention,
       checkpointsDirectory: file.ledger?.checkpoints_dir,

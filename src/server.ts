@@ -34,6 +34,7 @@ import { createPort } from "./http/port.ts";
 import type { TlsConfig } from "./http/tls.ts";
 import { GateTokens } from "./identity/gate-tokens.ts";
 import type { IssuerConfig } from "./identity/issuer.ts";
+import { OperatorKeys, type OperatorKeysConfig } from "./identity/operator-keys.ts";
 import { Revocations } from "./identity/revocations.ts";
 import { createVerifier } from "./identity/verify.ts";
 import { auditRefusal } from "./interceptors/audit-refusal.ts";
@@ -112,6 +113,8 @@ export interface ServerOptions {
   /** Engines that are kept in the server's own store: what gates report. */
   readonly gateEngines?: readonly GateConfig[];
   readonly issuers: readonly IssuerConfig[];
+  /** The keys with which callers sign their control calls, and who has to; by default there are none. */
+  readonly operatorKeys?: OperatorKeysConfig | undefined;
   /** A file with revocations, read again when it changes; unset: those by call are all there are. */
   readonly revocationFile?: string | undefined;
   /** Parts beside the server's own that health looks at. */
@@ -306,6 +309,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     refusals,
     verifier,
     gateTokens,
+    operatorKeys: new OperatorKeys(options.operatorKeys),
     access,
     policy,
     resolveTarget: (workflowId, sight, signal) => workflows.get(workflowId, signal, sight),

@@ -30,6 +30,7 @@ MESSAGES = {
         27: ("requestFields", "missioncontrol.v1.RequestField", True),
         28: ("commitments", "missioncontrol.v1.Commitment", True),
         29: ("fromFallback", "bool", False),
+        30: ("requestSignature", "string", False),
     },
     "missioncontrol.v1.Principal": {
         1: ("issuer", "string", False),
@@ -63,7 +64,7 @@ MESSAGES = {
 ENUMS = {
     "missioncontrol.v1.AuditEntry.Phase": {0: "PHASE_UNSPECIFIED", 1: "INTENT", 2: "OUTCOME", 3: "DENIED", 4: "READ", 5: "SYSTEM"},
     "missioncontrol.v1.Workflow.Status": {0: "STATUS_UNSPECIFIED", 1: "PENDING", 2: "RUNNING", 3: "PAUSING", 4: "PAUSED", 5: "RESUMING", 6: "COMPLETED", 7: "FAILED", 8: "CANCELED", 9: "ROLLED_BACK", 10: "SILENT"},
-    "missioncontrol.v1.PersonalField": {0: "PERSONAL_FIELD_UNSPECIFIED", 1: "SUBJECT", 2: "TOKEN_ID", 3: "SOURCE_ADDRESS", 4: "REASON", 5: "MESSAGE", 6: "DECISION_MESSAGE", 7: "REQUEST_DIGEST"},
+    "missioncontrol.v1.PersonalField": {0: "PERSONAL_FIELD_UNSPECIFIED", 1: "SUBJECT", 2: "TOKEN_ID", 3: "SOURCE_ADDRESS", 4: "REASON", 5: "MESSAGE", 6: "DECISION_MESSAGE", 7: "REQUEST_DIGEST", 8: "REQUEST_SIGNATURE"},
 }
 CSV_COLUMNS = [
     "sequence",

@@ -409,6 +409,7 @@ PERSONAL = {
     "MESSAGE": (None, "message"),
     "DECISION_MESSAGE": ("decision", "message"),
     "REQUEST_DIGEST": (None, "requestDigest"),
+    "REQUEST_SIGNATURE": (None, "requestSignature"),
 }
 
 
@@ -436,7 +437,20 @@ def reveal(entry, disclosures):
         elif within in entry:
             name = "missioncontrol.v1." + within.capitalize()
             entry[within] = in_order(name, {**entry[within], key: text})
+    verify_request_signature(entry)
     return in_order(ENTRY, entry)
+
+
+def verify_request_signature(entry):
+    """The caller's own signature, where there is one, is over this very request. Whose key it is, is for others to know."""
+    if "requestSignature" not in entry:
+        return
+    text, signatures = parse_note(entry["requestSignature"])
+    key, method, digest, _, _ = parse_own_note(text, "mission-control signed request v1", 6)
+    if not is_signed_by(text, signatures, parse_key(key)):
+        raise NotVerified("a signed request is not signed by the key that it names")
+    if method != entry.get("method") or digest != entry.get("requestDigest", digest):
+        raise NotVerified(f"the signature in entry {entry.get('sequence')} is of another request")
 
 
 # --- lines of an export ---

@@ -7,6 +7,7 @@ export interface Context {
   readonly server?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly signingKey?: string;
   readonly output?: string;
   readonly timeout?: string;
 }
@@ -18,7 +19,7 @@ export interface ConfigFile {
   readonly contexts: Readonly<Record<string, Context>>;
 }
 
-const contextKeys: readonly (keyof Context)[] = ["server", "token", "tokenFile", "output", "timeout"];
+const contextKeys: readonly (keyof Context)[] = ["server", "token", "tokenFile", "signingKey", "output", "timeout"];
 
 /** Where the config file is looked for. */
 export function configFilePath(env: Readonly<NodeJS.ProcessEnv>, home: string): string {

@@ -6,6 +6,7 @@ import { gateCommand } from "./commands/gate.ts";
 import { getCommand } from "./commands/get.ts";
 import { healthCommand } from "./commands/health.ts";
 import { listCommand } from "./commands/list.ts";
+import { signingKeyCommand } from "./commands/make-signing-key.ts";
 import { pauseCommand } from "./commands/pause.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { resumeCommand } from "./commands/resume.ts";
@@ -16,12 +17,12 @@ import type { Host } from "./session.ts";
 
 const about = `
 Settings come from flags, then the environment (MCTL_SERVER, MCTL_TOKEN,
-MCTL_TOKEN_FILE, MCTL_CONTEXT, MCTL_OUTPUT, MCTL_TIMEOUT, MCTL_DATA_DIR), then
+MCTL_TOKEN_FILE, MCTL_SIGNING_KEY, MCTL_CONTEXT, MCTL_OUTPUT, MCTL_TIMEOUT, MCTL_DATA_DIR), then
 the current context of mission-control/config.json in $XDG_CONFIG_HOME or
 ~/.config:
   {"currentContext": "prod",
    "contexts": {"prod": {"server": "https://…:8030", "tokenFile": "/run/t.jwt"}}}
-A context has server, token, tokenFile, output, timeout. Its token goes to its
+A context has server, token, tokenFile, signingKey, output, timeout. Its token goes to its
 own server only.
 
 Where no token is given and the server is on this machine, mctl signs in as you
@@ -57,6 +58,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     .option("--server <url>", "where Mission Control listens (default: http://127.0.0.1:8030)")
     .option("--token <jwt>", "bearer token; shows in the process list, so prefer --token-file")
     .option("--token-file <path>", "file with the bearer token, read anew for each call")
+    .option("--signing-key <path>", "sign control calls with this key of yours (mctl make-signing-key)")
     .option("--context <name>", "a context of the config file")
     .option("--timeout <duration>", "how long an answer may take, beyond --wait (default: 10s)")
     .option("--data-dir <path>", "where dev mode keeps its files (default: .mission-control here or above)")
@@ -73,6 +75,7 @@ export function createProgram(host: Host, writeErr: (text: string) => void): Com
     healthCommand,
     auditCommand,
     tokenCommand,
+    signingKeyCommand,
     canCommand,
     policyCommand,
     gateCommand,

@@ -1,16 +1,19 @@
 import { readFileSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { resolve } from "node:path";
+import type { NoteSigner } from "../proof/note.ts";
 import { type Context, configFilePath, readConfigFile } from "./config-file.ts";
 import { findDevKey, mintDevToken } from "./dev-token.ts";
 import { parseDuration } from "./duration.ts";
 import { usageFailure } from "./failure.ts";
+import { readSigningKey } from "./signing-key.ts";
 
 /** The flags that every command takes, as typed. */
 export interface GlobalFlags {
   readonly server?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly signingKey?: string;
   readonly context?: string;
   readonly output?: string;
   readonly timeout?: string;
@@ -38,6 +41,8 @@ export interface Settings {
   readonly timeoutMs: number;
   /** The token for a call that is about to be made: files are read, dev tokens made anew each time. Undefined: there is none. */
   token(): Promise<string | undefined>;
+  /** The key to sign control calls with; undefined: they are not signed. */
+  readonly signer: NoteSigner | undefined;
 }
 
 /** A setting as written, and where it was. */
@@ -64,12 +69,14 @@ export function resolveSettings(flags: GlobalFlags, around: Surroundings): Setti
     if (context[flag] !== undefined) return { value: context[flag], where: `${flag} of context "${contextName}"` };
     return undefined;
   };
+  const signingKey = pick("signingKey");
   const { server, loopback } = parseServer(pick("server") ?? { value: defaultServer, where: "" });
   return {
     server,
     loopback,
     output: parseOutput(pick("output") ?? { value: "table", where: "" }),
     timeoutMs: parseTimeout(pick("timeout") ?? { value: "10s", where: "" }),
+    signer: signingKey && readSigningKey(resolve(around.cwd, signingKey.value)),
     token: tokenSource(flags, around, context, server, loopback),
   };
 }

@@ -11,6 +11,7 @@ import { listen } from "./sections/listen.ts";
 import { logLevel } from "./sections/log-level.ts";
 import { policy } from "./sections/policy.ts";
 import { roles } from "./sections/roles.ts";
+import { signedRequests } from "./sections/signed-requests.ts";
 import { tls } from "./sections/tls.ts";
 
 /**
@@ -37,6 +38,7 @@ export function documentSchema(baseDir: string) {
     roles: roles.optional(),
     /** The label that names a workflow's tenant. */
     tenant_label: text().optional(),
+    signed_requests: signedRequests.optional(),
     policy: policy(baseDir).optional(),
   }).superRefine((file, context) => {
     const known = file.roles ?? defaultRoles;

@@ -1,6 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import type { GateTokens } from "../identity/gate-tokens.ts";
+import { OperatorKeys } from "../identity/operator-keys.ts";
 import type { Verifier } from "../identity/verify.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Refusals } from "../ledger/refusals.ts";
@@ -17,6 +18,7 @@ import { assertGoverned } from "./governance.ts";
 import { type Ended, logLink } from "./log.ts";
 import { policyLink } from "./policy.ts";
 import { requestIdLink } from "./request-id.ts";
+import { signatureLink } from "./signature.ts";
 import { type ResolveBrake, type ResolveTarget, targetLink } from "./target.ts";
 import { validateLink } from "./validate.ts";
 
@@ -29,6 +31,8 @@ export interface ChainDeps {
   readonly refusals: Refusals;
   readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
   readonly gateTokens: Pick<GateTokens, "verify" | "onDoubt">;
+  /** By default nobody signs anything. */
+  readonly operatorKeys?: OperatorKeys;
   readonly access: Access;
   readonly policy: Policy;
   readonly resolveTarget: ResolveTarget;
@@ -69,6 +73,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     },
     { name: "authorize", interceptor: authorizeLink(deps.access) },
     { name: "validate", interceptor: validateLink(deps.services) },
+    { name: "signature", interceptor: signatureLink(deps.operatorKeys ?? new OperatorKeys()) },
     { name: "target", interceptor: targetLink(deps.resolveTarget, deps.access, deps.resolveBrake) },
     { name: "policy", interceptor: policyLink(deps.policy) },
     { name: "auditIntent", interceptor: auditIntentLink(deps.ledger) },

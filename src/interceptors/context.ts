@@ -31,6 +31,8 @@ export interface Call {
   reach?: Reach;
   /** The request's one message, once it was read and found valid; never set where the client streams. */
   request?: Message;
+  /** The caller's signature over the request, checked: a signed note. */
+  signature?: string;
   decision?: Decision;
   /** The workflow that the request names, as looked up for the policy. */
   target?: Workflow;

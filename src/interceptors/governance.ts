@@ -7,8 +7,8 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { Governance_Audit, governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
-import { hasOneForm } from "../ledger/digest.ts";
 import { permissions } from "../policy/roles.ts";
+import { hasOneForm } from "../proof/request-digest.ts";
 
 /** What a call of a method needs, and how it is recorded. */
 export interface MethodGovernance {

@@ -20,6 +20,8 @@ export type EntryInit = Omit<
 >;
 
 const maxText = 1024;
+/** More than a signature that was taken has: it is never cut. */
+const maxSignature = 2048;
 const maxTarget = 512;
 const maxName = 256;
 const maxItems = 32;
@@ -60,6 +62,7 @@ export function boundedEntry(init: EntryInit, entryId: string, now: number): Aud
     requestFields: requestFields ? boundedFields(requestFields) : [],
     commitments: [],
     fromFallback: init.fromFallback ?? false,
+    requestSignature: cut(init.requestSignature, maxSignature),
   };
   if (principal) entry.principal = boundedPrincipal(principal);
   if (decision) entry.decision = boundedDecision(decision);

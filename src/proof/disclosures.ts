@@ -47,6 +47,7 @@ function put(entry: AuditEntry, field: Field, value: Uint8Array): void {
   if (field === Field.REASON) entry.reason = text();
   else if (field === Field.MESSAGE) entry.message = text();
   else if (field === Field.REQUEST_DIGEST) entry.requestDigest = value;
+  else if (field === Field.REQUEST_SIGNATURE) entry.requestSignature = text();
   else if (field === Field.DECISION_MESSAGE && decision) decision.message = text();
   else if (field === Field.SUBJECT && principal) principal.subject = text();
   else if (field === Field.TOKEN_ID && principal) principal.tokenId = text();

@@ -37,6 +37,8 @@ export interface VerifiedExport {
   readonly after: number;
   /** How many entries it has. */
   readonly entries: number;
+  /** How many of them their callers signed, each with a signature that holds; where personal values come with the export. */
+  readonly signed: number;
   readonly prunings: readonly Pruning[];
   readonly acknowledgements: readonly Acknowledgement[];
   /** Checkpoints seen before which are of a tree smaller than what the export begins with: it says nothing about them. */
@@ -51,6 +53,7 @@ export class ExportVerifier {
   readonly #notCompared: Checkpoint[] = [];
   readonly #notes = new NotesOfEntries();
   #isCsv = false;
+  #signed = 0;
   #begin: ExportBegin | undefined;
   #range = new CompactRange();
   #beginRoot = this.#range.root();
@@ -119,6 +122,7 @@ export class ExportVerifier {
     this.#range.append(leafHash(line.value.bytes));
     this.#compare();
     this.#notes.take(entry);
+    if (entry.requestSignature !== "") this.#signed += 1;
     return entry;
   }
 
@@ -152,6 +156,7 @@ export class ExportVerifier {
       checkpoint,
       after: Number(begin.after),
       entries: checkpoint.size - Number(begin.after),
+      signed: this.#signed,
       prunings,
       acknowledgements,
       notCompared: this.#notCompared,

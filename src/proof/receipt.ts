@@ -8,6 +8,7 @@ import { leafHash } from "./hash.ts";
 import { LogKeys } from "./log-keys.ts";
 import { verifyInclusion } from "./merkle.ts";
 import { ProofError } from "./proof-error.ts";
+import { signatureOf } from "./signed-request.ts";
 import type { VerifierKey } from "./verifier-key.ts";
 
 /**
@@ -34,9 +35,11 @@ export function verifyReceipt(
 
 /** The entry of these bytes, with the personal values that come with it. Throws ProofError where they do not belong to it. */
 export function readEntry(bytes: Uint8Array, disclosures: readonly Disclosure[]): AuditEntry {
-  const entry = decodeEntry(bytes);
-  verifyDisclosures(entry, disclosures);
-  return reveal(entry, disclosures);
+  const stored = decodeEntry(bytes);
+  verifyDisclosures(stored, disclosures);
+  const entry = reveal(stored, disclosures);
+  signatureOf(entry);
+  return entry;
 }
 
 /** The entry of these bytes. Throws ProofError where they are none. */

@@ -2,7 +2,7 @@ import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufb
 import type { Claim } from "../brakes/brakes.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Call } from "../interceptors/context.ts";
-import { requestDigest } from "../ledger/digest.ts";
+import { requestDigest } from "../proof/request-digest.ts";
 import type { Store } from "../store/store.ts";
 
 /** Answers that are kept in memory, beside the store: they bridge the time until the OUTCOME entry has committed them. */

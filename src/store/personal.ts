@@ -29,6 +29,7 @@ export const personalFields = [
   "missioncontrol.v1.AuditEntry.message",
   "missioncontrol.v1.Decision.message",
   "missioncontrol.v1.AuditEntry.request_digest",
+  "missioncontrol.v1.AuditEntry.request_signature",
 ] as const;
 
 /** What an entry keeps of its personal values, and what is kept beside it for as long as nobody erases it. */
@@ -39,7 +40,14 @@ export interface Concealed {
 }
 
 /** A commitment for each personal value that is not empty, each with a salt of its own. */
-export function conceal({ principal, decision, reason, message, requestDigest }: AuditEntry): Concealed {
+export function conceal({
+  principal,
+  decision,
+  reason,
+  message,
+  requestDigest,
+  requestSignature,
+}: AuditEntry): Concealed {
   const commitments: Commitment[] = [];
   out.clear();
   if (principal) {
@@ -51,6 +59,7 @@ export function conceal({ principal, decision, reason, message, requestDigest }:
   hide(commitments, Field.MESSAGE, message);
   if (decision) hide(commitments, Field.DECISION_MESSAGE, decision.message);
   hide(commitments, Field.REQUEST_DIGEST, requestDigest);
+  hide(commitments, Field.REQUEST_SIGNATURE, requestSignature);
   return { commitments, disclosures: out.copy() };
 }
 

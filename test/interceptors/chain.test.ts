@@ -48,6 +48,7 @@ it("the links stand in the order of the design", async () => {
     "authenticate",
     "authorize",
     "validate",
+    "signature",
     "target",
     "policy",
     "auditIntent",

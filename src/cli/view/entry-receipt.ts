@@ -8,6 +8,7 @@ import { PersonalFieldSchema } from "../../../gen/missioncontrol/v1/audit_person
 import type { AuditReceipt } from "../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import { toBase64 } from "../../proof/base64.ts";
 import { verifyReceipt } from "../../proof/receipt.ts";
+import { signatureOf } from "../../proof/signed-request.ts";
 import type { VerifierKey } from "../../proof/verifier-key.ts";
 import type { Terminal } from "../terminal.ts";
 import { count } from "./entries-progress.ts";
@@ -38,6 +39,7 @@ export function receiptJson(receipt: AuditReceipt, key: VerifierKey): string {
 
 function entryFields(entry: AuditEntry): [string, string | undefined][] {
   const { time, principal, decision } = entry;
+  const signed = signatureOf(entry);
   const erased = entry.commitments
     .filter(({ field }) => !isThere(entry, field))
     .map(({ field }) => enumName(PersonalFieldSchema, field).toLowerCase());
@@ -52,6 +54,7 @@ function entryFields(entry: AuditEntry): [string, string | undefined][] {
     ["decision", decision && (decision.allowed ? "allowed" : `refused: ${decision.message}`)],
     ["reason", entry.reason],
     ["message", entry.message],
+    ["signed", signed && `by ${signed.key.text} at ${signed.time}`],
     ["not told", erased.join(", ")],
   ];
 }
@@ -65,6 +68,7 @@ function isThere({ principal, decision, ...entry }: AuditEntry, field: number): 
     MESSAGE: entry.message,
     DECISION_MESSAGE: decision?.message,
     REQUEST_DIGEST: entry.requestDigest,
+    REQUEST_SIGNATURE: entry.requestSignature,
   };
   return (values[enumName(PersonalFieldSchema, field)]?.length ?? 0) > 0;
 }

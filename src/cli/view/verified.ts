@@ -7,13 +7,14 @@ import { renderFields } from "./table.ts";
 
 /** What was verified, for people. */
 export function renderVerified(verified: VerifiedExport, key: VerifierKey, terminal: Terminal): string {
-  const { checkpoint, entries, after, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signed, prunings, acknowledgements, notCompared } = verified;
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${count(entries)} entries of ${checkpoint.origin}\n`;
   return (
     head +
     renderFields([
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
+      ["signed", signed === 0 ? "" : `${count(signed)} by their callers`],
       ["begins behind", after === 0 ? "" : `entry ${count(after)}`],
       ...prunings.map(({ size, time }) => ["pruned", `the first ${count(size)} entries, ${time}`] as const),
       ...acknowledgements.map(
@@ -28,7 +29,7 @@ export function renderVerified(verified: VerifiedExport, key: VerifierKey, termi
 
 /** The same for machines. */
 export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string {
-  const { checkpoint, entries, after, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signed, prunings, acknowledgements, notCompared } = verified;
   const result = {
     verified: true,
     origin: checkpoint.origin,
@@ -37,6 +38,7 @@ export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string
     key: key.text,
     after,
     entries,
+    signed,
     prunings: prunings.map(({ size, time }) => ({ size, time })),
     acknowledgements: acknowledgements.map(({ size, time, found, reason }) => ({ size, time, found, reason })),
     notCompared: notCompared.map(({ size }) => size),

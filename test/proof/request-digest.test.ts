@@ -5,7 +5,7 @@ import {
   ResumeWorkflowRequestSchema,
 } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import { hasOneForm, requestDigest } from "../../src/ledger/digest.ts";
+import { hasOneForm, requestDigest } from "../../src/proof/request-digest.ts";
 
 const request = create(PauseWorkflowRequestSchema, { workflowId: "restate:inv_1", reason: "it pays twice" });
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");

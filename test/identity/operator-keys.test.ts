@@ -1,0 +1,93 @@
+import { generateKeyPairSync } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { OperatorKeys } from "../../src/identity/operator-keys.ts";
+import type { Principal } from "../../src/identity/principal.ts";
+import type { NoteSigner } from "../../src/proof/note.ts";
+import { signRequest } from "../../src/proof/signed-request.ts";
+import { verifierKey } from "../../src/proof/verifier-key.ts";
+
+function signer(name: string): NoteSigner {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const raw = Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url");
+  return { key: verifierKey(name, raw), privateKey };
+}
+
+const [alice, mallory] = [signer("alice"), signer("alice")];
+const method = "missioncontrol.v1.MissionControl/PauseWorkflow";
+const digest = new Uint8Array(32).fill(1);
+const now = Date.UTC(2026, 10, 28);
+const principal = { issuer: "https://a.example", subject: "alice", roles: ["sre"] } as unknown as Principal;
+
+const keys = () =>
+  new OperatorKeys({
+    keys: [{ issuer: "https://a.example", subject: "alice", key: alice.key }],
+    requiredRoles: ["sre_admin"],
+    requiredPermissions: ["brakes.release"],
+  });
+const call = (header: string | null, more: object = {}) => ({
+  principal,
+  method,
+  permission: "workflows.pause",
+  digest,
+  header,
+  ...more,
+});
+const signed = (by = alice, over = digest, what = method, at = now) => signRequest(by, what, over, at);
+
+describe("a control call", () => {
+  it("signed by its caller is taken, once", () => {
+    const operator = keys();
+    const header = signed();
+    expect(operator.verify(call(header), now)).toMatch(/^mission-control signed request v1\nalice\+/);
+    expect(() => operator.verify(call(header), now)).toThrow(/it was used before/);
+    expect(operator.verify(call(signed()), now)).toBeDefined();
+  });
+
+  it.each<[string, string, object?, RegExp?]>([
+    ["by another key of the same name", signed(mallory), {}, /is not registered for alice/],
+    [
+      "by a key that is registered for somebody else",
+      signed(),
+      { principal: { ...principal, subject: "bob" } },
+      /not registered for bob/,
+    ],
+    [
+      "by a key that is registered at another issuer",
+      signed(),
+      { principal: { ...principal, issuer: "https://b.example" } },
+      /not registered/,
+    ],
+    ["over another request", signed(alice, new Uint8Array(32)), {}, /is another request/],
+    [
+      "over another method",
+      signed(alice, digest, "missioncontrol.v1.MissionControl/ResumeWorkflow"),
+      {},
+      /is another request/,
+    ],
+    ["long ago", signed(alice, digest, method, now - 6 * 60_000), {}, /not now/],
+    ["in the future", signed(alice, digest, method, now + 6 * 60_000), {}, /not now/],
+    [
+      "with a bit turned",
+      Buffer.from(Buffer.from(signed(), "base64url").toString().replace("PauseW", "PauseV")).toString("base64url"),
+      {},
+      /the signature of alice .* is wrong/,
+    ],
+    ["with what is no note", Buffer.from("hello").toString("base64url"), {}, /not a signed note/],
+    ["with what is no header", "***", {}, /as base64url/],
+    ["at length", "A".repeat(3000), {}, /as base64url/],
+  ])("signed %s is refused", (_, header, more, why) => {
+    expect(() => keys().verify(call(header, more), now)).toThrow(
+      expect.objectContaining({ reason: "SIGNATURE_INVALID", message: expect.stringMatching(why as RegExp) }),
+    );
+  });
+
+  it("that is not signed is taken, but for roles and permissions that have to", () => {
+    expect(keys().verify(call(null), now)).toBeUndefined();
+    const required = expect.objectContaining({ reason: "SIGNATURE_REQUIRED" });
+    expect(() =>
+      keys().verify(call(null, { principal: { ...principal, roles: ["viewer", "sre_admin"] } }), now),
+    ).toThrow(required);
+    expect(() => keys().verify(call(null, { permission: "brakes.release" }), now)).toThrow(required);
+    expect(new OperatorKeys().verify(call(null), now)).toBeUndefined();
+  });
+});
