@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Call } from "../interceptors/context.ts";
-import { hideTokens } from "../ledger/secrets.ts";
+import { hideTokens } from "../proof/secrets.ts";
 import { clientThumbprint } from "./tls.ts";
 
 /** A request of HTTP/1.1, or of HTTP/2 through Node's compatibility layer: then `stream` is there. */

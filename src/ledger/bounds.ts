@@ -11,7 +11,7 @@ import {
   type RequestField,
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
-import { hideTokens } from "./secrets.ts";
+import { hideTokens } from "../proof/secrets.ts";
 
 /** What the writer of an entry sets; the ledger adds entry_id and time, and the store the rest. */
 export type EntryInit = Omit<

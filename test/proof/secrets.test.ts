@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { hideTokens } from "../../src/ledger/secrets.ts";
+import { hideTokens } from "../../src/proof/secrets.ts";
 
 const part = (json: object) => Buffer.from(JSON.stringify(json)).toString("base64url");
 const jwt = `${part({ alg: "ES256", typ: "at+jwt" })}.${part({ sub: "alice", iss: "https://login.example.com" })}.c2lnbmF0dXJl`;
