@@ -298,6 +298,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     reconcilers,
     gates,
     ledger,
+    store,
     fallback,
     streams,
     drills,

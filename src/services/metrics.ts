@@ -13,6 +13,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import type { LedgerStream } from "../ledger/stream/stream.ts";
 import type { Reach } from "../policy/reach.ts";
 import type { BrakeState, Hold } from "../store/brake.ts";
+import type { Store } from "../store/store.ts";
 import { unapprovedEmergencies } from "./emergencies.ts";
 
 /** What the metrics are taken from. */
@@ -24,6 +25,7 @@ export interface MetricsDeps {
   readonly reconcilers: readonly Reconciler[];
   readonly gates: Gates;
   readonly ledger: Ledger;
+  readonly store: Pick<Store, "openIntentCount">;
   /** Undefined where none is configured. */
   readonly fallback: Fallback | undefined;
   readonly streams: readonly LedgerStream[];
@@ -96,7 +98,7 @@ export class Metrics {
     this.#off();
   }
 
-  #gauges({ engines, brakes, reconcilers, gates, ledger, fallback, streams, drills }: MetricsDeps): void {
+  #gauges({ engines, brakes, reconcilers, gates, ledger, store, fallback, streams, drills }: MetricsDeps): void {
     const registers = [this.#registry];
     const gauge = <Label extends string>(
       name: string,
@@ -141,6 +143,9 @@ export class Metrics {
     });
     gauge("ledger_writable", "1 while the ledger's database can be written, else 0.", [], (set) =>
       set(ledger.fault || fallback?.state ? 0 : 1),
+    );
+    gauge("ledger_open_intents", "Intents that no outcome ends: calls in flight, and those left open.", [], (set) =>
+      set(store.openIntentCount),
     );
     gauge("ledger_fallback_entries", "Entries in the fallback file that the database does not have yet.", [], (set) =>
       set(fallback?.state?.entries ?? 0),

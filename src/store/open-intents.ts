@@ -23,6 +23,10 @@ export class OpenIntents {
     this.reload();
   }
 
+  get count(): number {
+    return this.#open.size;
+  }
+
   /** Reads them from the database: after a transaction that did not come about. */
   reload(): void {
     this.#open = new Map(this.all().map(({ entryId, sequence }) => [entryId, Number(sequence)]));

@@ -291,6 +291,9 @@ export function openSqlite(path: string): Store {
       return entries.prunedTo - before;
     },
 
+    get openIntentCount() {
+      return intents.count;
+    },
     openIntents: () => read(() => intents.all()),
     activeBrakes: () => read(() => brakes.active()),
     brake: (brakeId) => read(() => brakes.get(brakeId)),

@@ -41,6 +41,8 @@ export interface Store {
    * ends it early. What proves the others has to be durable before. Returns how many it deleted.
    */
   prune(upTo: bigint, signal?: AbortSignal): Promise<number>;
+  /** How many INTENT entries no OUTCOME ends. */
+  readonly openIntentCount: number;
   /** INTENT entries that no OUTCOME ends, the oldest first. */
   openIntents(): Promise<AuditEntry[]>;
   /** Brakes that hold, wait for approval, or have holds that are not settled; the oldest first. */

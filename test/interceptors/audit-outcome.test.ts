@@ -146,6 +146,7 @@ describe("an outcome", () => {
     expect(error.reason).toBe("HELD_IN_ENGINE");
     other?.close();
     expect(await server.store.openIntents()).toHaveLength(2);
+    expect(server.store.openIntentCount).toBe(2);
   });
 });
 

@@ -131,6 +131,7 @@ test("holds, standstills, brakes and calls are told as they are", async () => {
       ["brakes_emergency_unapproved", 0],
       ["standstill_seconds_count", 0],
       ["ledger_writable", 1],
+      ["ledger_open_intents", 0],
       ['gates_attached{engine="restate"}', 0],
       ['reconciler_lag_seconds{engine="restate"}', 0],
     ]),
