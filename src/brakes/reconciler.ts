@@ -19,6 +19,8 @@ const pace = {
   sweep: 5_000,
   /** Between two rounds where nothing is held and no gate is known: a change of a brake cuts it short. */
   idle: 60_000,
+  /** The longest that a round over very many leaves to the engine. */
+  maxBreather: 400,
   /** The longest pause after failures in a row. */
   maxBackOff: 5_000,
 } as const;
@@ -117,8 +119,8 @@ export class Reconciler {
         this.#fault = undefined;
         this.#outages.ended(this.#on.engine.name);
         failures = 0;
-        // A round over very many leaves the engine as much time as it took.
-        if (busy) pauseMs = Math.max(pace.round, this.#roundMs);
+        // A round over very many leaves the engine as much time as it took, within bounds.
+        if (busy) pauseMs = Math.min(Math.max(pace.round, this.#roundMs), pace.maxBreather);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
