@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { type Bench, isMet } from "./bench.ts";
+import { chain } from "./chain.ts";
 import { crash } from "./crash.ts";
 import { fleetHold } from "./fleet-hold.ts";
 import { ledger } from "./ledger.ts";
@@ -7,7 +8,7 @@ import { pauseOne } from "./pause-one.ts";
 import { type Measured, toJson, toTable } from "./report.ts";
 import { verify } from "./verify.ts";
 
-const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, verify, crash];
+const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, verify, crash, chain];
 
 const usage = `Usage: npm run bench -- [options] [name…]
 

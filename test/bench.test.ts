@@ -11,6 +11,7 @@ test.each([
   ["pause-one", "PauseWorkflow / PATCH"],
   ["ledger", "ledger / raw SQLite"],
   ["verify", "verified by Python, entries"],
+  ["chain", "GetWorkflow: whole / without"],
 ])("%s ends with figures, its ratio among them", { timeout: 120_000 }, async (name, ratio) => {
   const { stdout } = await bench(name, "--workflows", "50", "--repeat", "1", "--output", "json");
   const { benches } = JSON.parse(stdout);

@@ -6,21 +6,29 @@ import {
   preparseSchema,
   statefulIsAuthorized,
 } from "@cedar-policy/cedar-wasm/nodejs";
+import { LRUCache } from "lru-cache";
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { authenticationAgeOf, clockOf, statusNameOf } from "./facts.ts";
 import { freezesAt } from "./freezes.ts";
 import type { BrakeFacts, PolicyQuestion } from "./policy.ts";
 import type { PolicySet } from "./policy-files.ts";
+import { Relevance } from "./relevance.ts";
 
 const system = { type: "System", id: "mission-control" };
 /** What policies see where there is no bound: Cedar's numbers have no infinity. */
 export const unlimited = Number.MAX_SAFE_INTEGER;
+
+/** Answers that are remembered, and how long all questions that they are to may be together, in characters. */
+const remembered = { answers: 10_000, characters: 16 * 1024 * 1024 } as const;
 
 /** A policy set that Cedar has parsed. */
 export interface CedarPolicies {
   readonly set: PolicySet;
   /** What Cedar keeps it by. */
   readonly name: string;
+  readonly relevance: Relevance;
+  /** What it said before, by all that it can have looked at: the same facts make the same answer. */
+  readonly answers: LRUCache<string, CedarAnswer>;
 }
 
 /** What Cedar says. */
@@ -48,7 +56,10 @@ export function parsePolicies(set: PolicySet): CedarPolicies {
       throw new Error(`policies in ${set.dir} cannot be used: ${answer.errors[0]?.message}`);
     }
   }
-  return { set, name };
+  const relevance = new Relevance(Object.values(set.policies));
+  const { answers: max, characters: maxSize } = remembered;
+  const answers = new LRUCache<string, CedarAnswer>({ max, maxSize, sizeCalculation: (_, key) => key.length });
+  return { set, name, relevance, answers };
 }
 
 /** They are not asked any more. */
@@ -60,15 +71,21 @@ export function forgetPolicies({ name }: CedarPolicies): void {
  * Asks Cedar. Cedar skips a policy that it cannot evaluate, be it a forbid: here that is a failure, for whatever is unclear is
  * a no. Throws what Cedar throws.
  */
-export function askCedar({ set, name }: CedarPolicies, question: PolicyQuestion): CedarAnswer {
-  return read(
+export function askCedar({ set, name, relevance, answers }: CedarPolicies, question: PolicyQuestion): CedarAnswer {
+  const request = requestOf(question, set, question.workflow?.workflowId);
+  const key = JSON.stringify([request.action.id, request.entities, relevance.of(request.context)]);
+  const before = answers.get(key);
+  if (before !== undefined) return before;
+  const answer = read(
     statefulIsAuthorized({
-      ...requestOf(question, set, question.workflow?.workflowId),
+      ...request,
       preparsedSchemaName: name,
       validateRequest: true,
       preparsedPolicySetId: name,
     }),
   );
+  if (answer.failure === "") answers.set(key, answer);
+  return answer;
 }
 
 /** The same for questions that these policies must answer alike; undefined where each has to be asked. */
@@ -115,7 +132,8 @@ function read(answer: AuthorizationAnswer): CedarAnswer {
       policyIds: diagnostics.errors.map(({ policyId }) => policyId),
     };
   }
-  return { allowed: decision === "allow", failure: "", policyIds: diagnostics.reason };
+  // Cedar names them in an order that is another one each time.
+  return { allowed: decision === "allow", failure: "", policyIds: diagnostics.reason.toSorted() };
 }
 
 function context(question: PolicyQuestion, set: PolicySet): Context {

@@ -134,13 +134,13 @@ async function readTests(dir: string): Promise<{ file: string; test: PolicyTest 
 }
 
 function faultOf(policies: CedarPolicies, test: PolicyTest): string {
-  const { name, set } = policies;
+  const { set } = policies;
   const freezes = test.freezes?.map(always) ?? set.freezes;
   let said: PolicyTest["expect"];
   let ids: readonly string[];
   let why: string;
   try {
-    const { allowed, failure, policyIds } = askCedar({ name, set: { ...set, freezes } }, questionOf(test));
+    const { allowed, failure, policyIds } = askCedar({ ...policies, set: { ...set, freezes } }, questionOf(test));
     said = allowed ? "allow" : failure === "" ? "deny" : "error";
     ids = policyIds;
     why = failure;
