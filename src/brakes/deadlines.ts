@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type DeadlineAtRisk, DeadlineAtRiskSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
@@ -23,15 +23,21 @@ export async function deadlinesAtRisk(
       if (status === "pending" && dueTime) found.push({ engine: engine.name, id, dueTime, what: "scheduled start" });
     }
   }
-  return found
-    .filter(({ dueTime }) => dueTime < before)
-    .sort((a, b) => a.dueTime.getTime() - b.dueTime.getTime())
-    .slice(0, limits.told)
-    .map(({ engine, id, dueTime, what }) =>
-      create(DeadlineAtRiskSchema, {
-        workflowId: formatWorkflowId(engine, id),
-        dueTime: timestampFromDate(dueTime),
-        what,
-      }),
-    );
+  return soonest(
+    found
+      .filter(({ dueTime }) => dueTime < before)
+      .map(({ engine, id, dueTime, what }) =>
+        create(DeadlineAtRiskSchema, {
+          workflowId: formatWorkflowId(engine, id),
+          dueTime: timestampFromDate(dueTime),
+          what,
+        }),
+      ),
+  );
+}
+
+/** As many as are told, the soonest first. */
+export function soonest(deadlines: readonly DeadlineAtRisk[]): DeadlineAtRisk[] {
+  const due = ({ dueTime }: DeadlineAtRisk) => (dueTime ? timestampMs(dueTime) : 0);
+  return deadlines.toSorted((a, b) => due(a) - due(b)).slice(0, limits.told);
 }

@@ -22,7 +22,7 @@ import { brakeViewOf, stateNames } from "../brakes/brake-view.ts";
 import { watchBrake } from "../brakes/brake-watch.ts";
 import type { Brakes, Claim } from "../brakes/brakes.ts";
 import type { Catching } from "../brakes/catch.ts";
-import { deadlinesAtRisk, horizonMs } from "../brakes/deadlines.ts";
+import { deadlinesAtRisk, horizonMs, soonest } from "../brakes/deadlines.ts";
 import type { Drills } from "../brakes/drill.ts";
 import { expireTimeOf } from "../brakes/expiry.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
@@ -33,6 +33,7 @@ import type { Outages } from "../brakes/outages.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
+import { within } from "../engines/outage.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
@@ -55,6 +56,8 @@ const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
 const deadlineMargin = 250;
 /** Of a brake on very many, so many are looked at for their deadlines. */
 const deadlinesOf = 1_000;
+/** An engine that has not told of them within this time is left out, ms. */
+const deadlinesWithinMs = 2_000;
 
 /** What the Brakes service needs. */
 export interface BrakesServiceDeps {
@@ -339,22 +342,31 @@ async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
   if (brake.state !== "ENGAGED") return result;
   if (whole) result.expressionFailures = catching.selector(brake).errors.count;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
-  // Told as far as the engines answer: who asks for a brake gets it in any case.
-  const open = openOf(engines, holds.slice(0, deadlinesOf));
-  result.deadlinesAtRisk = await open.then((workflows) => deadlinesAtRisk(workflows, before)).catch(() => []);
+  // Told as far as the engines answer: who asks for a brake gets it in any case, and waits for none that is slow.
+  const configured = new Set(engines.select().map(({ name }) => name));
+  const asked = holds.filter(({ workflowId }) => configured.has(parseWorkflowId(workflowId)?.engine ?? ""));
+  const told = idsByEngine(engines, asked.slice(0, deadlinesOf)).map(([engine, ids]) =>
+    within(engine.name, deadlinesWithinMs, undefined, async (signal) =>
+      deadlinesAtRisk(new Map([[engine, await openByIds(engine, ids, signal)]]), before, signal),
+    ).catch(() => []),
+  );
+  result.deadlinesAtRisk = soonest((await Promise.all(told)).flat());
   return result;
 }
 
 /** The workflows of the holds that are open, as their engines show them. */
 async function openOf(engines: EngineRegistry, holds: readonly Hold[]): Promise<Map<Engine, EngineWorkflow[]>> {
-  const byEngine = new Map<Engine, EngineWorkflow[]>();
-  const open = holds.filter((hold) => !hold.halt.settled);
-  for (const [name, group] of Map.groupBy(open, (hold) => parseWorkflowId(hold.workflowId)?.engine ?? "")) {
-    const engine = engines.named(name);
-    const ids = group.map((hold) => parseWorkflowId(hold.workflowId)?.id ?? "");
-    byEngine.set(engine, await openByIds(engine, ids));
-  }
-  return byEngine;
+  const found = idsByEngine(engines, holds).map(
+    async ([engine, ids]) => [engine, await openByIds(engine, ids)] as const,
+  );
+  return new Map(await Promise.all(found));
+}
+
+/** The engines of the holds that are not settled, each with its own ids of their workflows. */
+function idsByEngine(engines: EngineRegistry, holds: readonly Hold[]): [Engine, string[]][] {
+  const open = holds.filter((hold) => !hold.halt.settled).map(({ workflowId }) => parseWorkflowId(workflowId));
+  const groups = Map.groupBy(open, (parsed) => parsed?.engine ?? "");
+  return [...groups].map(([name, group]) => [engines.named(name), group.map((parsed) => parsed?.id ?? "")]);
 }
 
 /** These as callers see them. */

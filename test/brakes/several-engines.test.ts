@@ -112,6 +112,18 @@ test("an engine that goes away while a brake stands is told with what was held t
   await release(brake.brakeId);
 });
 
+test("a brake is shown at once while an engine that it holds on is silent, with what the others say is due", async () => {
+  const ids = await sleepers(1);
+  const brake = await engage([...ids.near, ...ids.far], 20_000);
+  await server.brakes.getBrake({ brakeId: brake.brakeId });
+  line.set("silent");
+  // Sooner than the adapter itself would give up.
+  const { brake: shown } = await server.brakes.getBrake({ brakeId: brake.brakeId }, { timeoutMs: 8_000 });
+  expect(shown?.deadlinesAtRisk.map(({ workflowId }) => workflowId)).toEqual(ids.near);
+  line.set("none");
+  await release(brake.brakeId);
+});
+
 test("a brake that names another engine is not told of it, and one whose engines are all away is refused", async () => {
   const ids = await sleepers(1);
   line.set("unreachable");
