@@ -10,7 +10,7 @@ import { type AuditEntry, AuditLog } from "../../gen/missioncontrol/v1/audit_log
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { GateLimits } from "../../src/brakes/gate-attachment.ts";
-import { Gates } from "../../src/brakes/gates.ts";
+import { type GateRule, Gates } from "../../src/brakes/gates.ts";
 import { GateEngine } from "../../src/engines/gate.ts";
 import { createPort } from "../../src/http/port.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
@@ -46,9 +46,12 @@ export interface GateServer {
   jwt(...roles: string[]): Promise<string>;
   /** The ledger, the oldest entry first. */
   entries(): Promise<AuditEntry[]>;
-  /** Stops it as its process would; `start` has it serve again, on the same port. */
+  /**
+   * Stops it as its process would; `start` has it serve again, on the same port, with these rules for the gates of "agents" from its
+   * beginning on.
+   */
   close(): Promise<void>;
-  start(): Promise<void>;
+  start(rules?: readonly GateRule[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -83,8 +86,9 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   let agents = await GateEngine.open("agents", store, log);
   const noting = (service: DescService) =>
     Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
-  const listen = async (port: number) => {
+  const listen = async (port: number, rules: readonly GateRule[] = []) => {
     gates = new Gates({ engines, log, limits });
+    gates.setRules("agents", rules);
     const reports = new Map([["agents", new GateReports(agents.runs, log)]]);
     const opened = await createPort({
       host: "127.0.0.1",
@@ -125,9 +129,9 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
       await current.close(200);
       await agents.close();
     },
-    async start() {
+    async start(rules) {
       agents = await GateEngine.open("agents", store, log);
-      current = await listen(port);
+      current = await listen(port, rules);
     },
     async stop() {
       await current.close(200);

@@ -89,8 +89,7 @@ test("what is reported without a connection arrives, each step once, and what is
   await becomes("stands", "paused");
   await server.close();
   for (const name of ["without 1", "without 2"]) await run.step(name, () => {});
-  await server.start();
-  server.gates.setRules("agents", [aRule({ workflowIds: ["stands"] })]);
+  await server.start([aRule({ workflowIds: ["stands"] })]);
   await acknowledged(gate);
   expect(await steps("w")).toEqual(["before succeeded", "without 1 succeeded", "without 2 succeeded"]);
   // The server was started anew, and only its gate knows that it waits still.
