@@ -430,7 +430,7 @@ async function recordStart(
   { acknowledged }: LedgerProofs,
   policySetHash: string | undefined,
 ): Promise<void> {
-  const { version, devMode, plaintextBecause } = options;
+  const { version, devMode, plaintextBecause, acknowledgeLedgerRollback: acknowledge } = options;
   const system = { phase: Phase.SYSTEM } as const;
   if (acknowledged) {
     const { found: message, reason } = acknowledged;
@@ -440,7 +440,8 @@ async function recordStart(
   const message =
     `version ${version}${devMode ? ", dev mode" : ""}; ${settled} open intents settled` +
     (policySetHash === undefined ? "; no embedded policies" : `; policy set ${policySetHash}`) +
-    (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`);
+    (plaintextBecause === undefined ? "" : `; without TLS: ${plaintextBecause}`) +
+    (acknowledge === undefined ? "" : `; going on where witnesses have seen a larger ledger: ${acknowledge}`);
   await ledger.append({ ...system, action: "server.started", message });
 }
 

@@ -15,22 +15,27 @@ export class Catching {
   readonly #selectors = new Map<string, CompiledSelector>();
   /** "brakeId engine": looked at everything once since the server started. */
   readonly #looked = new Set<string>();
-  /** Brakes for which a command is writing what it has caught. */
-  readonly #writing = new Set<string>();
+  /** Brakes for which a command is writing what it has caught, with the engines that it was caught on. */
+  readonly #writing = new Map<string, ReadonlySet<string>>();
 
   constructor(brakes: Brakes, engines: readonly string[]) {
     this.#brakes = brakes;
     this.#engines = engines;
   }
 
-  /** Selectors' brakes that are engaged and not being let go, but for those for which a command catches at this moment. */
+  /** Selectors' brakes that are engaged and not being let go. */
+  engaged(): Brake[] {
+    return [...this.#brakes.all()].filter((brake) => this.catches(brake));
+  }
+
+  /** Those of them to catch for: not those for which a command catches at this moment. */
   standing(): Brake[] {
-    return [...this.#brakes.all()].filter((brake) => this.catches(brake) && !this.#writing.has(brake.brakeId));
+    return this.engaged().filter(({ brakeId }) => !this.#writing.has(brakeId));
   }
 
   /** Runs while a command writes page by page what it has caught for a brake: nobody else catches for it meanwhile. */
-  async writing(brakeId: string, write: () => Promise<void>): Promise<void> {
-    this.#writing.add(brakeId);
+  async writing(brakeId: string, engines: ReadonlySet<string>, write: () => Promise<void>): Promise<void> {
+    this.#writing.set(brakeId, engines);
     try {
       await write();
     } finally {
@@ -38,9 +43,9 @@ export class Catching {
     }
   }
 
-  /** True while a command writes what it has caught. */
-  get isWriting(): boolean {
-    return this.#writing.size > 0;
+  /** True while a command writes what it has caught on that engine, or on others as well. */
+  isWriting(engine: string): boolean {
+    return [...this.#writing.values()].some((engines) => engines.has(engine));
   }
 
   /** True where the brake catches what its selector matches; false for one on a single workflow. */

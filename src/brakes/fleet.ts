@@ -387,7 +387,8 @@ export class FleetCommands {
     claim: Claim | undefined,
     about: Parameters<Brakes["update"]>[2],
   ): Promise<void> {
-    return this.#catching.writing(brake.brakeId, async () => {
+    const engines = new Set(caught.map(({ workflowId }) => parseWorkflowId(workflowId)?.engine ?? ""));
+    return this.#catching.writing(brake.brakeId, engines, async () => {
       const first = caught.slice(0, pageSize);
       await this.#brakes.update("brake.engaged", { brakes: [brake], holds: first, claim }, about);
       try {

@@ -12,7 +12,7 @@ export function isHeldNow(brakes: Brakes, catching: Catching, engine: string, wo
   if (brakes.count === 0) return false;
   if (brakes.on(formatWorkflowId(engine, workflow.id)).some(holds)) return true;
   const parentId = workflow.parentId === undefined ? "" : formatWorkflowId(engine, workflow.parentId);
-  return catching.standing().some((brake) => {
+  return catching.engaged().some((brake) => {
     const selector = catching.selector(brake);
     if (selector.matches(engine, workflow)) return true;
     const parent = brake.includeDescendants ? brakes.hold(brake.brakeId, parentId) : undefined;

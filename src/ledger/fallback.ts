@@ -236,8 +236,25 @@ export class Fallback {
   #besides(store: Store): Store {
     const newest = <One>(of: (change: Change) => readonly One[] | undefined, is: (one: One) => boolean) =>
       this.#pending.flatMap((change) => of(change) ?? []).findLast(is);
+    const kept = () => this.#pending.flatMap((change): readonly Brake[] => change.brakes ?? []);
     const own: Partial<Store> = {
       commit: (change) => this.#commit(change),
+      activeBrakes: async () => {
+        const brakes = new Map((await store.activeBrakes()).map((brake) => [brake.brakeId, brake]));
+        for (const brake of kept()) brakes.set(brake.brakeId, brake);
+        return [...brakes.values()];
+      },
+      listBrakes: async (query) => {
+        const { states = [], before, limit } = query;
+        const ids = [...new Set(kept().map(({ brakeId }) => brakeId))];
+        const stored = await Promise.all(ids.map((id) => store.brake(id)));
+        const newer = ids.filter((_, at) => stored[at] === undefined).reverse();
+        const isNewer = before !== undefined && newer.includes(before);
+        const behind = newer.slice(before === undefined ? 0 : isNewer ? newer.indexOf(before) + 1 : newer.length);
+        const those = behind.flatMap((id) => kept().findLast(({ brakeId }) => brakeId === id) ?? []);
+        const rest = await store.listBrakes(isNewer ? { ...query, before: undefined } : query);
+        return [...those.filter(({ state }) => states.length === 0 || states.includes(state)), ...rest].slice(0, limit);
+      },
       brake: async (id) =>
         newest<Brake>(
           (change) => change.brakes,
@@ -250,8 +267,8 @@ export class Fallback {
         ) ?? store.answer(wanted),
       holdsOf: async (id) => {
         const holds = new Map((await store.holdsOf(id)).map((hold) => [hold.workflowId, hold]));
-        const kept = this.#pending.flatMap((change): readonly Hold[] => change.holds ?? []);
-        for (const hold of kept) if (hold.brakeId === id) holds.set(hold.workflowId, hold);
+        const newer = this.#pending.flatMap((change): readonly Hold[] => change.holds ?? []);
+        for (const hold of newer) if (hold.brakeId === id) holds.set(hold.workflowId, hold);
         return [...holds.values()];
       },
     };

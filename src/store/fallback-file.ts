@@ -58,12 +58,17 @@ export class FallbackFile {
       throw this.#unusable(error instanceof Error ? error.message : String(error));
     }
     const lines = text.split("\n");
-    const whole = lines.findIndex((line) => contentOf(line) === undefined);
-    const rest = lines.slice(whole + 1);
-    if (rest.length > 0 && rest.some((line) => line !== "")) throw this.#unusable(`line ${whole + 1} is damaged`);
-    const [header, ...changes] = lines.slice(0, whole).map((line) => JSON.parse(contentOf(line) ?? ""));
+    // What stands behind the last end of a line was cut off, be it only its own end.
+    const cutOff = lines.pop() !== "";
+    const contents = lines.map(contentOf);
+    const damaged = contents.indexOf(undefined);
+    // A disk may also have grown the file and not written all of it: that concerns the last line, too.
+    const isLast = damaged === lines.length - 1;
+    if (damaged !== -1 && !isLast) throw this.#unusable(`line ${damaged + 1} is damaged`);
+    const whole = damaged === -1 ? lines.length : damaged;
+    const [header, ...changes] = contents.slice(0, whole).map((content) => JSON.parse(content ?? ""));
     this.#size = Buffer.byteLength(lines.slice(0, whole).join("\n")) + (whole > 0 ? 1 : 0);
-    return header && { header, changes: changes.map(toChange), cutOff: lines[whole] !== "" };
+    return header && { header, changes: changes.map(toChange), cutOff: cutOff || damaged !== -1 };
   }
 
   /** Begins it anew, or goes on behind what is in it. */

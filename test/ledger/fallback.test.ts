@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Fallback } from "../../src/ledger/fallback.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { BrakeQuery, Store } from "../../src/store/store.ts";
 import { brake, entry, hold } from "../store/entry.ts";
 import { type FailingStore, failingStore } from "./failing-store.ts";
 
@@ -129,9 +129,18 @@ it("brakes and holds are kept with their entries, are known meanwhile, and stand
   expect(await fallback.store.brake("br_1")).toMatchObject({ reason: "pays twice" });
   expect(await fallback.store.holdsOf("br_1")).toEqual([hold()]);
   expect(await fallback.store.answer("k")).toMatchObject(answer);
+  await commit("engage", { brakes: [brake({ brakeId: "br_2" })] });
+  const listed = async (query: Omit<BrakeQuery, "limit">) =>
+    (await fallback.store.listBrakes({ ...query, limit: 10 })).map(({ brakeId }) => brakeId);
+  expect(await listed({})).toEqual(["br_2", "br_1"]);
+  expect(await listed({ before: "br_2" })).toEqual(["br_1"]);
+  expect(await listed({ states: ["RELEASED"] })).toEqual([]);
+  // A start that does not merge, because the ledger was tampered with, knows what is braked as well.
+  const next = await open();
+  expect((await next.store.activeBrakes()).map(({ brakeId }) => brakeId)).toEqual(["br_1", "br_2"]);
   failing.fails = undefined;
   await fallback.merge();
-  expect(await database.activeBrakes()).toMatchObject([{ brakeId: "br_1", reason: "pays twice" }]);
+  expect(await database.activeBrakes()).toMatchObject([{ brakeId: "br_1", reason: "pays twice" }, { brakeId: "br_2" }]);
   expect(await database.holdsOf("br_1")).toMatchObject([{ workflowId: "restate:inv_1" }]);
   expect(await database.answer("k")).toMatchObject({ brakeId: "br_1" });
 });
@@ -147,6 +156,11 @@ it("a line that a crash cut off was not acknowledged, and is left out; a damaged
   await next.merge();
   expect((await told())[1]).toBe("whole (kept)");
   await next.close();
+  // Only its end is missing.
+  await writeFile(path, whole.slice(0, -1));
+  const shorter = await open();
+  expect(shorter.state?.entries).toBe(1);
+  await shorter.close();
   await writeFile(path, whole.replace("entries", "entrees"));
   await expect(open()).rejects.toMatchObject({
     reason: "LEDGER_UNAVAILABLE",

@@ -1,6 +1,8 @@
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { dirname } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { expect, it, onTestFinished } from "vitest";
@@ -55,12 +57,20 @@ it("a witness is given every checkpoint with its proof, and tells where the ledg
 
   // All that is on this machine is rolled back; the witness is not.
   restore();
-  const third = await directory.open({ publishers: publishers(), acknowledge: "to get past our own checkpoint" });
+  rmSync(dirname(directory.checkpointPath), { recursive: true });
+  const third = await directory.open({ publishers: publishers() });
   await expect
     .poll(() => third.proofs.fault?.message, { timeout: 10_000 })
     .toMatch(/rolled back: witness 127\..* has seen 10 entries, and it has 7 now/);
   await expect(third.ledger.append({ action: "runtime.pause" })).rejects.toMatchObject({ reason: "LEDGER_TAMPERED" });
   await third.close();
+
+  // Somebody takes the loss upon themselves: it goes on, and the witness is told of for as long as it knows more.
+  const fourth = await directory.open({ publishers: publishers(), acknowledge: "the disk died" });
+  await expect.poll(() => fourth.proofs.checkpointFault, { timeout: 10_000 }).toMatch(/rolled back: witness/);
+  await fourth.append(1);
+  expect(fourth.proofs.fault).toBeUndefined();
+  await fourth.close();
 });
 
 it("a witness that is not there, or takes nothing, is told, and holds nothing up", async () => {

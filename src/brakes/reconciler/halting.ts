@@ -87,7 +87,7 @@ export class Halting {
         this.#lookTime = performance.now();
       }
       // A command writes what it catches page by page: the next one is asked for as soon as it is there.
-      if (counts.size === 0 && !this.#catching.isWriting) return;
+      if (counts.size === 0 && !this.#catching.isWriting(this.#on.engine.name)) return;
       if (counts.size === 0) await until(brakes, () => this.#fresh().counts.size > 0, writingMs, signal);
     }
   }

@@ -4,6 +4,12 @@ import { duration, path, section, text } from "../section.ts";
 
 const loopback = ["127.0.0.1", "[::1]", "localhost"];
 
+/** True where nobody else can be in between. */
+function isSafe(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === "https:" || loopback.includes(hostname);
+}
+
 /** Where the ledger is streamed to. */
 function sink(baseDir: string) {
   return section({
@@ -27,8 +33,7 @@ function sink(baseDir: string) {
     .refine(
       ({ otlp_url, plaintext_because }) => {
         if (otlp_url === undefined || plaintext_because !== undefined) return true;
-        const { protocol, hostname } = new URL(otlp_url);
-        return protocol === "https:" || loopback.includes(hostname);
+        return isSafe(otlp_url);
       },
       { path: ["otlp_url"], error: "has to be https://, or plaintext_because has to say why it may do without" },
     )
@@ -53,7 +58,12 @@ export function ledger(baseDir: string) {
     checkpoints_to_stdout: z.boolean().optional(),
     /** Witnesses (C2SP tlog-witness) that are given each checkpoint. */
     witnesses: z
-      .array(z.url({ protocol: /^https?$/, error: "has to be the URL of a witness" }))
+      .array(
+        z
+          .url({ protocol: /^https?$/, error: "has to be the URL of a witness" })
+          // What a witness says can stop the server: nobody in between may say it.
+          .refine((url) => isSafe(url), "has to be https://, but for one on this machine"),
+      )
       .max(8)
       .optional(),
     /** Where it is streamed to as well. */
