@@ -87,12 +87,12 @@ export function fleetBrakes(virtualQueues: boolean): void {
   }
 
   test("a mixed fleet stands, no step starts while it is held, and everything completes once after release", async () => {
+    const backing = await start(3, "Flaky/run", { failures: 3 });
     const suspended = await start(10, "SuspendedAwaiter/run");
     for (const id of suspended) await engine.untilStatus(id, "suspended");
     // The others last for about a second: they come last.
     const running = await start(10, "Steps/run", { count: 8, ms: 150 });
     const sleeping = await start(10, "Sleeper/run", { ms: 1_000 });
-    const backing = await start(3, "Flaky/run", { failures: 3 });
     const all = [...running, ...suspended, ...sleeping, ...backing];
     const brake = await engage({ selector: { types: ["Steps", "SuspendedAwaiter", "Sleeper", "Flaky"] } });
     expect(brake.receipt).toMatchObject({ matched: all.length, halting: 0, pending: 0 });
