@@ -40,6 +40,8 @@ export class Checkpointer {
   #newest: StoredCheckpoint | undefined;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
+  /** Done where no other key is about to sign. */
+  #rotation: Promise<void> = Promise.resolve();
   #waiting: Promise<void> | undefined;
   #fault: string | undefined;
   #logTime = 0;
@@ -102,11 +104,22 @@ export class Checkpointer {
     return this.#newest;
   }
 
-  /** Another key signs from now on; the next checkpoint is signed by both. */
-  async rotate(to: NoteSigner): Promise<void> {
-    this.#also = this.#signer;
-    this.#signer = to;
-    this.#newest = undefined;
+  /**
+   * Another key signs once `change` is through, and nothing is signed meanwhile: a larger tree than `change` has written down
+   * would be signed by a key that has gone. The next checkpoint is signed by both.
+   */
+  async rotate(change: () => Promise<NoteSigner>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rotation = promise;
+    try {
+      await this.#round;
+      const to = await change();
+      this.#also = this.#signer;
+      this.#signer = to;
+      this.#newest = undefined;
+    } finally {
+      resolve();
+    }
     await this.#next();
   }
 
@@ -122,6 +135,7 @@ export class Checkpointer {
 
   async #sign(): Promise<void> {
     const { store, tree, log, fault } = this.#options;
+    await this.#rotation;
     try {
       const tampered = fault();
       if (tampered) throw tampered;

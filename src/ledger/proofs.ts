@@ -248,10 +248,13 @@ export class LedgerProofs {
     const from = this.#checkpointer.signer;
     const to = await makeNextKey(keyDirectory, from.key.name);
     const { checkpoint } = await this.checkpoint(0);
+    let note = "";
     // The first checkpoint after it is signed by both, and covers what was written meanwhile.
-    const note = rotationNote(from, to, checkpoint.size);
-    await this.#putNote("rotation", note);
-    await this.#checkpointer.rotate(await takeNextKey(keyDirectory));
+    await this.#checkpointer.rotate(async () => {
+      note = rotationNote(from, to, this.#checkpointer.newest?.size ?? checkpoint.size);
+      await this.#putNote("rotation", note);
+      return takeNextKey(keyDirectory);
+    });
     log.warn({ from: from.key.text, to: to.key.text }, "the ledger's key was rotated");
     return note;
   }

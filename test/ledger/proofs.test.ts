@@ -1,14 +1,17 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate as immediate } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { AuditReceiptSchema } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { ProvedEntry } from "../../src/ledger/proofs.ts";
 import { LogKeys } from "../../src/proof/log-keys.ts";
 import { verifyConsistency } from "../../src/proof/merkle.ts";
+import { parseNote } from "../../src/proof/note.ts";
 import { ProofError } from "../../src/proof/proof-error.ts";
 import { decodeEntry, verifyReceipt } from "../../src/proof/receipt.ts";
+import { parseVerifierKey } from "../../src/proof/verifier-key.ts";
 import { type LedgerDirectory, ledgerDirectory } from "./ledger-directory.ts";
 
 function receiptOf({ entry, proof, checkpoint }: ProvedEntry, keyRotations: string[] = []) {
@@ -199,6 +202,34 @@ describe("a ledger that is not what was published", () => {
 });
 
 describe("the log's key", () => {
+  it("signs no tree that grew after its rotation, whatever is written and asked for meanwhile", async () => {
+    const directory = ledgerDirectory();
+    const { append, proofs, store, close } = await directory.open();
+    await append(3);
+    const { putCheckpoint, putNote } = store.proofs;
+    const notes: string[] = [];
+    Object.assign(store.proofs, {
+      putCheckpoint: (...[checkpoint, tiles]: Parameters<typeof putCheckpoint>) => {
+        notes.push(checkpoint.note);
+        return putCheckpoint(checkpoint, tiles);
+      },
+      putNote: async (...call: Parameters<typeof putNote>) => {
+        await putNote(...call);
+        await append(2);
+        void proofs.checkpoint(0);
+        // As many turns as a checkpoint takes that nothing keeps.
+        for (let turn = 0; turn < 100; turn++) await immediate();
+      },
+    });
+    await proofs.rotateKey();
+    await proofs.checkpoint(0);
+    const rotations = await proofs.rotations();
+    const [, from = ""] = parseNote(rotations[0] ?? "").text.split("\n");
+    const keys = new LogKeys(parseVerifierKey(from), rotations);
+    expect(notes.map((note) => keys.open(note).size)).toEqual([3, 5]);
+    await close();
+  });
+
   it("is followed by a new one: who trusts the old key trusts the new one by the note that both signed", async () => {
     const directory = ledgerDirectory();
     const open = await directory.open();
