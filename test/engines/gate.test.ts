@@ -104,6 +104,32 @@ test("a report that comes twice counts once, also when what it tells of has ende
   expect(await shown("a")).toMatchObject({ status: "completed" });
 });
 
+test("held, started, all of it again: a step that runs does not stand, and ends", async () => {
+  await engine.runs.report([started("a")]);
+  await engine.hold(["a"]);
+  const all: GateEvent[] = [{ kind: "stepHeld", time: Date.now(), runId: "a", step: step("1") }, begun("a", "1")];
+  await engine.runs.report([...all, ...all]);
+  expect(await shown("a")).toMatchObject({ status: "running", phase: "in a step" });
+  await engine.runs.report([done("a", "1")]);
+  expect(await stepsOf("a")).toEqual([["name of 1", true]]);
+});
+
+test("who is held is not let go by its workflow's end, and is held again when it asks again", async () => {
+  await engine.runs.ask({ run: { id: "a" } }, staying);
+  engine.runs.holdBy(() => true);
+  const held = engine.runs.ask({ run: { id: "a" }, step: step("1") }, staying);
+  const refused = expect(held).rejects.toThrow("its runtime told that the workflow has ended");
+  await engine.runs.report([ended("a")]);
+  await refused;
+  expect(await shown("a")).toMatchObject({ status: "completed" });
+  expect(await stepsOf("a")).toEqual([]);
+  expect(engine.runs.waiting).toBe(0);
+  const again = engine.runs.ask({ run: { id: "a" }, step: step("1") }, staying);
+  await vi.waitFor(() => expect(engine.runs.waiting).toBe(1));
+  engine.runs.holdBy(() => false);
+  await again;
+});
+
 test("what is held stands when it asks, takes no step, and takes it once when it is let go", async () => {
   await engine.runs.ask({ run: { id: "a", type: "Refund" } }, staying);
   expect(await engine.hold(["a"])).toEqual(new Map([["a", { kind: "accepted", time: expect.any(Number) }]]));

@@ -147,6 +147,20 @@ test.each(["DENY", "ALLOW", "PAUSE"] as const)(
   },
 );
 
+test("a step that is held when its run ends is answered DENY, which is in the ledger before: its end lets nothing go", async () => {
+  const id = randomUUID();
+  await post(hook("pre_execution", id));
+  await pause(id);
+  const held = post(hook("pre_step", id));
+  await untilShown(id, Status.PAUSED);
+  await post(hook("post_execution", id, { summary: { status: "FAILED" } }));
+  const { status, body } = await held;
+  expect({ status, decision: body.decision }).toEqual({ status: 200, decision: "DENY" });
+  const { entries } = await server.audit.listAuditEntries({ action: ["gate.held_at_end"] });
+  expect(entries).toMatchObject([{ target: idOf(id), message: expect.stringContaining("step refund was held") }]);
+  await untilShown(id, Status.FAILED);
+});
+
 test("a client that goes away while it is held is noticed; when it asks again, it is held again, as one step", async () => {
   const id = randomUUID();
   await post(hook("pre_execution", id));

@@ -1,6 +1,6 @@
 import type { RunStatus, StoredRun, StoredStep } from "../../store/gate-runs.ts";
 import type { EngineWorkflow } from "../engine.ts";
-import type { RunFacts, RunOutcome, StepFacts } from "./events.ts";
+import type { GaveUp, RunFacts, RunOutcome, StepFacts } from "./events.ts";
 
 /** Steps of one workflow that are kept; what it does beyond is counted as in flight, and not kept. */
 const maxSteps = 10_000;
@@ -10,6 +10,8 @@ const maxLabels = 64;
 export interface OpenAsk {
   readonly step: StepFacts | undefined;
   letGo(): void;
+  /** Nobody lets it go any more. */
+  giveUp(why: GaveUp): void;
 }
 
 /** One workflow that has not ended, as its runtime told of it. Knows what it does, not whether it may. */
@@ -168,7 +170,7 @@ export class Run {
 
   /** True where the step has begun, now or before. */
   hasBegun(stepId: string): boolean {
-    return this.#places.has(stepId);
+    return this.#places.has(stepId) || this.inFlight.has(stepId);
   }
 
   finish(stepId: string, outcome: StoredStep["outcome"], errorMessage: string, time: number): void {

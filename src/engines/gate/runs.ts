@@ -114,7 +114,7 @@ export class GateRuns implements GateDoor {
       throw new MissionControlError("TOO_MANY_HELD_STEPS", message);
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const ask: OpenAsk = { step, letGo: resolve };
+    const ask: OpenAsk = { step, letGo: resolve, giveUp: reject };
     const leave = () => reject(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
     // A runtime that asks for a step is not in it.
@@ -127,7 +127,7 @@ export class GateRuns implements GateDoor {
     } catch (error) {
       run.asks.delete(ask);
       const left = "whoever asked has left: its runtime gave up waiting, or is not there any more";
-      this.gone([run.id], error instanceof GaveUp ? error.message : left);
+      if (!run.hasEnded) this.gone([run.id], error instanceof GaveUp ? error.message : left);
       throw error;
     } finally {
       this.#waiting -= 1;
@@ -230,7 +230,8 @@ export class GateRuns implements GateDoor {
         run.begin(time);
         break;
       case "stepHeld":
-        run.waits(event.step);
+        // Told again, it may have begun meanwhile: what stands before a step has not begun it.
+        if (!run.hasBegun(event.step.id)) run.waits(event.step);
         break;
       case "stepStarted":
         // Told again, it may have ended meanwhile.
@@ -242,7 +243,8 @@ export class GateRuns implements GateDoor {
       case "runEnded":
         run.end(event.outcome, event.errorMessage, time);
         this.#open.delete(run.id);
-        for (const ask of run.asks) ask.letGo();
+        // Whoever asks still, of another attempt or another branch, is not let go by that: a brake holds it.
+        for (const ask of run.asks) ask.giveUp(new GaveUp("its runtime told that the workflow has ended"));
         break;
     }
     this.#changed(run);
