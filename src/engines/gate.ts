@@ -21,6 +21,7 @@ import { gateCapabilities } from "./gate/capabilities.ts";
 import { matches } from "./gate/query.ts";
 import { workflowOf } from "./gate/run.ts";
 import { defaultRunLimits, GateRuns, type RunLimits } from "./gate/runs.ts";
+import { stepsWith, type Unwritten } from "./gate/unwritten.ts";
 
 /** Ids that one read of the store names. */
 const chunkSize = 500;
@@ -57,8 +58,15 @@ export class GateEngine implements Engine {
   }
 
   async list(query: ListQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
-    const { limit, ...filter } = query;
-    return (await this.#read(() => this.#store.gateRuns.list(this.name, filter, limit), signal)).map(workflowOf);
+    const { limit, after, ...filter } = query;
+    const { found, unwritten } = await this.#read(
+      (otherThan) => this.#store.gateRuns.list(this.name, { ...filter, after, otherThan }, limit),
+      signal,
+    );
+    const added = workflowsIn(unwritten).filter(
+      (one) => matches(filter, one) && (!after || newestFirst(after, one) < 0),
+    );
+    return first(limit, found.map(workflowOf), added, newestFirst);
   }
 
   async open({ anyOf, children, paused }: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
@@ -84,7 +92,13 @@ export class GateEngine implements Engine {
 
   async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
     const none = { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
-    return { ...none, ...(await this.#read(() => this.#store.gateRuns.count(this.name, query), signal)) };
+    const { found, unwritten } = await this.#read(
+      (otherThan) => this.#store.gateRuns.count(this.name, { ...query, otherThan }),
+      signal,
+    );
+    const counts = { ...none, ...found };
+    for (const one of workflowsIn(unwritten)) if (matches(query, one)) counts[one.status] += 1;
+    return counts;
   }
 
   /** Labels are of workflows, here, and not of handlers. */
@@ -94,26 +108,18 @@ export class GateEngine implements Engine {
   }
 
   async get(ids: readonly string[], signal?: AbortSignal): Promise<EngineWorkflow[]> {
-    const found: StoredRun[] = [];
-    for (const chunk of chunks([...new Set(ids)])) {
-      const query = { ids: chunk };
-      found.push(...(await this.#read(() => this.#store.gateRuns.list(this.name, query, chunk.length), signal)));
-    }
-    return found.map(workflowOf);
+    const workflows: EngineWorkflow[] = [];
+    for (const chunk of chunks([...new Set(ids)]))
+      workflows.push(...(await this.#runsOf(chunk, signal)).map(workflowOf));
+    return workflows;
   }
 
   async observe(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, Observation>> {
     const seen = new Map<string, Observation>();
     for (const chunk of chunks([...new Set(ids)])) {
-      const { runs, steps } = await this.#read(async () => {
-        const [runs, steps] = await Promise.all([
-          this.#store.gateRuns.list(this.name, { ids: chunk }, chunk.length),
-          this.#store.gateRuns.steps(this.name, chunk),
-        ]);
-        return { runs, steps: Map.groupBy(steps, ({ runId }) => runId) };
-      }, signal);
-      for (const { id, status, phase } of runs) {
-        seen.set(id, { status, phase, steps: (steps.get(id) ?? []).map(observed), hidesStep: false });
+      for (const { run, steps } of await this.#withSteps(chunk, signal)) {
+        const { id, status, phase } = run;
+        seen.set(id, { status, phase, steps: steps.map(observed), hidesStep: false });
       }
     }
     return seen;
@@ -131,22 +137,17 @@ export class GateEngine implements Engine {
   }
 
   async trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined> {
-    const { run, steps } = await this.#read(async () => {
-      const [[run], steps] = await Promise.all([
-        this.#store.gateRuns.list(this.name, { ids: [id] }, 1),
-        this.#store.gateRuns.steps(this.name, [id]),
-      ]);
-      return { run, steps };
-    }, signal);
-    return run && [started(run), ...steps.map(traced), ...ended(run)];
+    const [one] = await this.#withSteps([id], signal);
+    return one && [started(one.run), ...one.steps.map(traced), ...ended(one.run)];
   }
 
   async changedSince(since: Date, limit: number, signal?: AbortSignal): Promise<EngineWorkflow[]> {
-    const changed = await this.#read(
-      () => this.#store.gateRuns.changedSince(this.name, since.getTime(), limit),
+    const { found, unwritten } = await this.#read(
+      (otherThan) => this.#store.gateRuns.changedSince(this.name, { otherThan }, since.getTime(), limit),
       signal,
     );
-    return changed.map(workflowOf);
+    const added = workflowsIn(unwritten).filter(({ updateTime }) => updateTime >= since);
+    return first(limit, found.map(workflowOf), added, longestUnchangedFirst);
   }
 
   async hold(ids: readonly string[], signal?: AbortSignal): Promise<Map<string, HoldAnswer>> {
@@ -173,12 +174,45 @@ export class GateEngine implements Engine {
     return this.runs.close();
   }
 
-  /** Reads the store with all in it that was told. */
-  async #read<Result>(query: () => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  /** Those of the ids that are known. */
+  async #runsOf(ids: readonly string[], signal: AbortSignal | undefined): Promise<StoredRun[]> {
+    const { found, unwritten } = await this.#read(
+      (otherThan) => this.#store.gateRuns.list(this.name, { ids, otherThan }, ids.length),
+      signal,
+    );
+    return [...found, ...ids.flatMap((id) => unwritten.get(id)?.run ?? [])];
+  }
+
+  /** The same with all that they did. */
+  async #withSteps(
+    ids: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly run: StoredRun; readonly steps: readonly StoredStep[] }[]> {
+    const { found, unwritten } = await this.#read(async (otherThan) => {
+      const [runs, steps] = await Promise.all([
+        this.#store.gateRuns.list(this.name, { ids, otherThan }, ids.length),
+        this.#store.gateRuns.steps(this.name, ids),
+      ]);
+      return { runs, steps: Map.groupBy(steps, ({ runId }) => runId) };
+    }, signal);
+    const runs = [...found.runs, ...ids.flatMap((id) => unwritten.get(id)?.run ?? [])];
+    return runs.map((run) => ({ run, steps: stepsWith(found.steps.get(run.id) ?? [], unwritten.get(run.id)) }));
+  }
+
+  /**
+   * Reads the store, with all in it that was told; where it refuses to be written, what it has not is beside it.
+   * @param query reads what is other than these ids: they are among what is unwritten.
+   */
+  async #read<Result>(
+    query: (otherThan: readonly string[] | undefined) => Promise<Result>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ found: Result; unwritten: ReadonlyMap<string, Unwritten> }> {
     signal?.throwIfAborted();
     await this.#kept();
+    // Before the store is read: what is written meanwhile is counted once.
+    const { unwritten } = this.runs;
     try {
-      return await query();
+      return { found: await query(unwritten.size === 0 ? undefined : [...unwritten.keys()]), unwritten };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new MissionControlError("ENGINE_UNAVAILABLE", `what ${this.name} keeps cannot be read: ${message}`, {
@@ -190,10 +224,34 @@ export class GateEngine implements Engine {
     }
   }
 
-  /** A disk that refuses keeps nothing from being held, or shown as it was before: `runs.fault` tells of it. */
+  /** A disk that refuses keeps nothing from being held, or shown as it is: `runs.fault` tells of it. */
   async #kept(): Promise<void> {
     await this.runs.written().catch(() => undefined);
   }
+}
+
+function workflowsIn(unwritten: ReadonlyMap<string, Unwritten>): EngineWorkflow[] {
+  return [...unwritten.values()].map(({ run }) => workflowOf(run));
+}
+
+type Placed = Pick<EngineWorkflow, "createTime" | "id">;
+
+/** As the store orders its lists. */
+function newestFirst(a: Placed, b: Placed): number {
+  return b.createTime.getTime() - a.createTime.getTime() || Buffer.compare(Buffer.from(b.id), Buffer.from(a.id));
+}
+
+function longestUnchangedFirst(a: EngineWorkflow, b: EngineWorkflow): number {
+  return a.updateTime.getTime() - b.updateTime.getTime() || Buffer.compare(Buffer.from(a.id), Buffer.from(b.id));
+}
+
+function first(
+  limit: number,
+  found: EngineWorkflow[],
+  added: readonly EngineWorkflow[],
+  order: (a: EngineWorkflow, b: EngineWorkflow) => number,
+): EngineWorkflow[] {
+  return added.length === 0 ? found : [...found, ...added].sort(order).slice(0, limit);
 }
 
 function observed({ index, name, startTime, endTime, outcome }: StoredStep): ObservedStep {

@@ -58,6 +58,8 @@ export interface RunFilter {
   readonly types?: readonly string[] | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly ids?: readonly string[] | undefined;
+  /** None of these. */
+  readonly otherThan?: readonly string[] | undefined;
   readonly idPrefix?: string | undefined;
   readonly namePrefix?: string | undefined;
   /** Inclusive. */
@@ -78,7 +80,7 @@ export interface RunStore {
   ): Promise<StoredRun[]>;
   count(engine: string, filter: RunFilter): Promise<Partial<Record<RunStatus, number>>>;
   /** The longest unchanged first, of those that changed at or after it, ms since the epoch. */
-  changedSince(engine: string, since: number, limit: number): Promise<StoredRun[]>;
+  changedSince(engine: string, filter: RunFilter, since: number, limit: number): Promise<StoredRun[]>;
   /** All that have not ended. */
   open(engine: string): Promise<StoredRun[]>;
   /** The ids of all. */
@@ -191,9 +193,13 @@ export class GateRunRows {
     return Object.fromEntries(rows.all(...values).map(({ status, n }) => [status as RunStatus, Number(n)]));
   }
 
-  changedSince(engine: string, since: number, limit: number): StoredRun[] {
-    const sql = "engine = ? AND update_time >= ? ORDER BY update_time, id LIMIT ?";
-    return this.#runs(sql, [engine, since, Math.min(limit, maxListed)]);
+  changedSince(engine: string, filter: RunFilter, since: number, limit: number): StoredRun[] {
+    const { sql, values } = where(engine, filter);
+    return this.#runs(`${sql} AND update_time >= ? ORDER BY update_time, id LIMIT ?`, [
+      ...values,
+      since,
+      Math.min(limit, maxListed),
+    ]);
   }
 
   open(engine: string): StoredRun[] {
@@ -265,6 +271,7 @@ function condition(filter: RunFilter): Where {
   among("status", filter.statuses);
   among("type", filter.types);
   among("id", filter.ids);
+  if (filter.otherThan) add("id NOT IN (SELECT value FROM json_each(?))", JSON.stringify(filter.otherThan));
   begins("id", filter.idPrefix);
   begins("name", filter.namePrefix);
   if (filter.createdAfter) add("create_time >= ?", filter.createdAfter.getTime());

@@ -226,7 +226,7 @@ export function openSqlite(path: string): Store {
     gateRuns: {
       list: (engine, filter, limit) => read(() => gateRuns.list(engine, filter, limit)),
       count: (engine, filter) => read(() => gateRuns.count(engine, filter)),
-      changedSince: (engine, since, limit) => read(() => gateRuns.changedSince(engine, since, limit)),
+      changedSince: (engine, filter, since, limit) => read(() => gateRuns.changedSince(engine, filter, since, limit)),
       open: (engine) => read(() => gateRuns.open(engine)),
       ids: (engine) => read(() => gateRuns.ids(engine)),
       old: (engine, endedBefore, keep) => read(() => gateRuns.old(engine, endedBefore, keep)),

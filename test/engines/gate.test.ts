@@ -299,6 +299,38 @@ test("the store finds what the memory finds, whatever is asked", async () => {
   );
 });
 
+test("what cannot be written is told of as it is: shown, listed, counted, observed, traced; and kept later", async () => {
+  const { commit } = store;
+  await engine.runs.report([started("old"), ended("old"), started("a"), begun("a", "1")]);
+  await engine.hold(["a"]);
+  await engine.runs.report([done("a", "1"), { kind: "stepHeld", time: Date.now(), runId: "a", step: step("2") }]);
+  expect((await shown("a"))?.status).toBe("paused");
+  const since = new Date();
+  store.commit = () => Promise.reject(new Error("the disk is full"));
+  await engine.release(["a"]);
+  const told = engine.runs.report([begun("a", "2"), started("new"), begun("new", "1"), ended("new")]);
+  await expect(told).rejects.toThrow("the disk is full");
+  expect(await shown("a")).toMatchObject({ status: "running", phase: "in a step" });
+  expect(await shown("new")).toMatchObject({ status: "completed" });
+  expect(await stepsOf("a")).toEqual([
+    ["name of 1", true],
+    ["name of 2", false],
+  ]);
+  expect((await engine.trace("new"))?.map(({ kind }) => kind)).toEqual(["started", "step", "ended"]);
+  expect(await engine.count({})).toMatchObject({ paused: 0, running: 1, completed: 2 });
+  expect(await engine.list({ statuses: ["paused"], limit: 10 })).toEqual([]);
+  const all = await engine.list({ limit: 10 });
+  expect(all.map(({ id }) => id).sort()).toEqual(["a", "new", "old"]);
+  const [newest] = await engine.list({ limit: 1 });
+  expect([newest, ...(await engine.list({ limit: 10, after: newest }))]).toEqual(all);
+  expect((await engine.changedSince(since, 10)).map(({ id }) => id)).toEqual(expect.arrayContaining(["a", "new"]));
+  store.commit = commit;
+  await engine.runs.written();
+  expect(await engine.list({ limit: 10 })).toEqual(all);
+  await restart();
+  expect(await stepsOf("a")).toHaveLength(2);
+});
+
 test("5,000 that wait at once are let go at once, and are all kept", async () => {
   engine.runs.holdBy(() => true);
   const ids = Array.from({ length: 5_000 }, (_, n) => `run-${n}`);

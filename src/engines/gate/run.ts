@@ -222,6 +222,11 @@ export class Run {
     };
   }
 
+  /** The steps that `takeUnwritten` would take. */
+  get unwritten(): readonly StoredStep[] {
+    return [...this.#unwritten.values()];
+  }
+
   /** The steps that changed since this was last asked. */
   takeUnwritten(): StoredStep[] {
     const steps = [...this.#unwritten.values()];

@@ -5,6 +5,7 @@ import type { Store } from "../../store/store.ts";
 import type { EngineWorkflow } from "../engine.ts";
 import { type Asked, type GateDoor, type GateEvent, GaveUp, type RunFacts, type StepFacts } from "./events.ts";
 import { type OpenAsk, Run } from "./run.ts";
+import { stepsWith, type Unwritten } from "./unwritten.ts";
 
 /** Times in ms. */
 export interface RunLimits {
@@ -56,6 +57,8 @@ export class GateRuns implements GateDoor {
   #holds: Holds | undefined;
   #waiting = 0;
   #writing: Promise<void> | undefined;
+  /** What is being written now: the store may not have it yet. */
+  #taken: readonly (readonly [Run, readonly StoredStep[]])[] = [];
   #soon: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout;
   #fault: Error | undefined;
@@ -206,6 +209,16 @@ export class GateRuns implements GateDoor {
     return this.#fault;
   }
 
+  /** What was told and may not be written, by id: it stands in the place of what the store has. */
+  get unwritten(): Map<string, Unwritten> {
+    const all = new Map<string, Unwritten>();
+    for (const [run, steps] of this.#taken) all.set(run.id, { run: run.stored, steps });
+    for (const run of this.#unwritten) {
+      all.set(run.id, { run: run.stored, steps: [...(all.get(run.id)?.steps ?? []), ...run.unwritten] });
+    }
+    return all;
+  }
+
   /** Resolves when all that was told so far is durable; rejects where it could not be written. */
   async written(): Promise<void> {
     // One that is under way may have begun before.
@@ -261,8 +274,9 @@ export class GateRuns implements GateDoor {
   async #reopened({ id }: Pick<RunFacts, "id">): Promise<Run> {
     if (this.#known.has(id) && !this.#open.has(id)) {
       await this.written().catch(() => undefined);
-      const [stored] = await this.#store.gateRuns.list(this.#engine, { ids: [id] }, 1);
-      const steps = stored ? await this.#store.gateRuns.steps(this.#engine, [id]) : [];
+      const unwritten = this.unwritten.get(id);
+      const stored = unwritten?.run ?? (await this.#store.gateRuns.list(this.#engine, { ids: [id] }, 1))[0];
+      const steps = stepsWith(stored ? await this.#store.gateRuns.steps(this.#engine, [id]) : [], unwritten);
       if (stored && !this.#open.has(id)) {
         return this.#admit(Run.restore({ ...stored, status: "running", endTime: undefined }, steps));
       }
@@ -357,6 +371,7 @@ export class GateRuns implements GateDoor {
     this.#unwritten = new Set();
     this.#forget = new Set();
     const taken = runs.map((run): [Run, StoredStep[]] => [run, run.takeUnwritten()]);
+    this.#taken = taken;
     const change = {
       runs: runs.map((run) => run.stored),
       steps: taken.flatMap(([, steps]) => steps),
@@ -367,10 +382,9 @@ export class GateRuns implements GateDoor {
       for (const id of forgotten) if (!this.#open.has(id)) this.#known.delete(id);
       this.#fault = undefined;
     } catch (error) {
-      for (const [run, steps] of taken) {
-        run.giveBack(steps);
-        this.#unwritten.add(run);
-      }
+      for (const [run, steps] of taken) run.giveBack(steps);
+      // In their order: one that has ended may have been taken up again since.
+      this.#unwritten = new Set([...runs.filter((run) => !this.#unwritten.has(run)), ...this.#unwritten]);
       for (const id of forgotten) this.#forget.add(id);
       const { message } = error as Error;
       if (!this.#fault)
@@ -378,6 +392,8 @@ export class GateRuns implements GateDoor {
       this.#fault = new Error(message, { cause: error });
       this.#writeSoon(retryMs);
       throw error;
+    } finally {
+      this.#taken = [];
     }
   }
 }
