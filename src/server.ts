@@ -30,6 +30,7 @@ import type { Engine } from "./engines/engine.ts";
 import type { GateConfig } from "./engines/gate/config.ts";
 import { GateEngine } from "./engines/gate.ts";
 import { EngineRegistry } from "./engines/registry.ts";
+import { formatWorkflowId } from "./engines/workflow-id.ts";
 import { createPort } from "./http/port.ts";
 import type { TlsConfig } from "./http/tls.ts";
 import { GateTokens } from "./identity/gate-tokens.ts";
@@ -213,7 +214,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const catching = new Catching(brakes, engineNames);
   const outages = new Outages(engineNames, catching);
   for (const { name, runs } of gateEngines) {
-    runs.holdBy((workflow) => isHeldNow(brakes, catching, name, workflow));
+    runs.holdBy(
+      (workflow) => isHeldNow(brakes, catching, name, workflow),
+      // What a brake has caught, its engine's reconciler lets go.
+      ({ id }) => brakes.on(formatWorkflowId(name, id)).length > 0,
+    );
     brakes.onChange(() => runs.reconsider());
   }
   const gates = new Gates({ engines: engineNames, log });

@@ -102,9 +102,7 @@ export class AiFirstHooks {
     const message = `${what} was held for as long as the runtime waits (hook_timeout): answered ${atTimeout}, so that ${consequences[atTimeout]}`;
     // Durable before the runtime acts on it; where it cannot be written, the runtime's fail mode decides.
     await this.#record("gate.hold_timed_out", formatWorkflowId(config.name, asked.run.id), message);
-    if (atTimeout === "ALLOW" && asked.step) {
-      tell(runs, { kind: "stepStarted", time: Date.now(), runId: asked.run.id, step: asked.step });
-    }
+    if (atTimeout === "ALLOW") runs.goesOn(asked);
     return { decision: atTimeout, reason: message };
   }
 }

@@ -61,6 +61,7 @@ export class Reporting {
 
   /** The gate is there, and so are its workflows. */
   seen(): void {
+    for (const id of this.#open) if (!this.#door.isOpen(id)) this.#forget(id);
     this.#door.seen([...this.#open]);
   }
 
@@ -87,13 +88,20 @@ export class Reporting {
         this.#log.warn({ err: error, workflowId: event.workflowId }, "what a gate reported of a workflow is lost");
       }
     });
-    if (told.kind === "runEnded") {
-      this.#open.delete(event.workflowId);
-      this.#owners.delete(event.workflowId);
-    } else {
+    // It may have ended before, or be one too many.
+    if (this.#door.isOpen(event.workflowId)) {
       this.#open.add(event.workflowId);
       this.#owners.set(event.workflowId, this);
+    } else {
+      this.#owners.delete(event.workflowId);
+      this.#open.delete(event.workflowId);
     }
+  }
+
+  /** It is not open any more: nobody has to vouch for it. */
+  #forget(id: string): void {
+    this.#open.delete(id);
+    if (this.#owners.get(id) === this) this.#owners.delete(id);
   }
 
   async #write(): Promise<void> {

@@ -133,7 +133,8 @@ test.each(["DENY", "ALLOW", "PAUSE"] as const)(
     await server.stop();
     await start({ hooks: { timeoutMs: 1_000, atTimeout } });
     const id = randomUUID();
-    await post(hook("pre_execution", id));
+    // A step that is tried again.
+    for (const event of ["pre_execution", "pre_step", "post_step"]) await post(hook(event, id));
     await pause(id);
     const { status, body } = await post(hook("pre_step", id), url, AbortSignal.timeout(1_000));
     expect({ status, decision: body.decision }).toEqual({ status: 200, decision: atTimeout });
@@ -159,6 +160,22 @@ test("a step that is held when its run ends is answered DENY, which is in the le
   const { entries } = await server.audit.listAuditEntries({ action: ["gate.held_at_end"] });
   expect(entries).toMatchObject([{ target: idOf(id), message: expect.stringContaining("step refund was held") }]);
   await untilShown(id, Status.FAILED);
+});
+
+test("a release lets go no more in a second than it may", async () => {
+  await server.stop();
+  await start({}, { releaseRate: 1 });
+  const { brake } = await server.brakes.engageBrake({ selector: { everything: true }, reason: "all of it" });
+  const ids = Array.from({ length: 30 }, () => randomUUID());
+  const answers = ids.map((id) => post(hook("pre_step", id)));
+  // The server stops before most of them are answered.
+  const all = Promise.allSettled(answers);
+  await Promise.all(ids.map((id) => untilShown(id, Status.PAUSED)));
+  await server.brakes.releaseBrake({ brakeId: brake?.brakeId ?? "", reason: "fine" });
+  expect(await Promise.race(answers)).toMatchObject({ body: { decision: "ALLOW" } });
+  await server.stop();
+  expect((await all).filter(({ status }) => status === "fulfilled").length).toBeLessThan(ids.length);
+  await start();
 });
 
 test("a client that goes away while it is held is noticed; when it asks again, it is held again, as one step", async () => {

@@ -1,5 +1,16 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { create } from "@bufbuild/protobuf";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import {
+  type Event,
+  ReportSchema,
+  StepStartedSchema,
+  WorkflowEndedSchema,
+  WorkflowEnded_Outcome as WorkflowOutcome,
+  WorkflowStartedSchema,
+} from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
 import { createGate, type Gate, type GateOptions } from "../../src/gate/index.ts";
+import { createLog } from "../../src/log.ts";
+import { GateReports } from "../../src/services/gate-reports.ts";
 import { until } from "../fixture/dev-process.ts";
 import { aRule, newOnes } from "../gate/rule.ts";
 import { type GateServer, startGateServer } from "../gate/server.ts";
@@ -130,4 +141,26 @@ test("two thousand steps at once are all acknowledged", async () => {
   await Promise.all(runs.flatMap((run) => Array.from({ length: 20 }, (_, i) => run.step(`step ${i}`, () => {}))));
   await acknowledged(gate);
   expect((await steps("w99")).length).toBe(20);
+});
+
+test("a gate vouches for nothing that has ended, whatever is told of it afterwards, or by whom", async () => {
+  const door = server.agents.runs;
+  const reports = new GateReports(door, createLog("silent"));
+  const [first, second] = [reports.open(() => {}), reports.open(() => {})];
+  const report = (...events: Event["event"][]) =>
+    create(ReportSchema, { firstSequence: 1n, events: events.map((event) => ({ workflowId: "w", event })) });
+  const started = { case: "workflowStarted", value: create(WorkflowStartedSchema, { type: "T" }) } as const;
+  const outcome = WorkflowOutcome.COMPLETED;
+  const ended = { case: "workflowEnded", value: create(WorkflowEndedSchema, { outcome }) } as const;
+  const late = { case: "stepStarted", value: create(StepStartedSchema, { stepId: "1", name: "pay" }) } as const;
+  first.take(report(started));
+  const seen = vi.spyOn(door, "seen");
+  first.seen();
+  expect(seen).toHaveBeenLastCalledWith(["w"]);
+  second.take(report(ended, late));
+  for (const reporting of [first, second]) {
+    reporting.seen();
+    expect(seen).toHaveBeenLastCalledWith([]);
+    await reporting.settled();
+  }
 });

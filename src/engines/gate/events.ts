@@ -82,6 +82,8 @@ export interface GateDoor {
    * is told to have ended while it is held. Rejects with TOO_MANY_WORKFLOWS, or TOO_MANY_HELD_STEPS where too many wait already.
    */
   ask(asked: Asked, signal: AbortSignal): Promise<void>;
+  /** True where the workflow is known and has not ended. */
+  isOpen(runId: string): boolean;
   /** True while the workflow is to take no further step. */
   isHeld(runId: string): boolean;
   /** These are alive, and do what they did: for runtimes that are connected. */

@@ -55,6 +55,7 @@ export class GateRuns implements GateDoor {
   #unwritten = new Set<Run>();
   #forget = new Set<string>();
   #holds: Holds | undefined;
+  #releases: Holds = () => false;
   #waiting = 0;
   #writing: Promise<void> | undefined;
   /** What is being written now: the store may not have it yet. */
@@ -87,16 +88,21 @@ export class GateRuns implements GateDoor {
     return runs;
   }
 
-  /** From now on what these brakes say decides at each ask; without it, what `hold` and `release` have said. */
-  holdBy(holds: Holds): void {
+  /**
+   * From now on what these brakes say decides at each ask; without it, what `hold` and `release` have said.
+   * @param releases true for what is let go by `release`, as fast as it may be, and not by `reconsider`.
+   */
+  holdBy(holds: Holds, releases: Holds = () => false): void {
     this.#holds = holds;
+    this.#releases = releases;
     this.reconsider();
   }
 
-  /** The brakes have changed: whoever waits and is not held any more goes on. */
+  /** The brakes have changed: whoever waits, is not held any more, and waits for no `release`, goes on. */
   reconsider(): void {
     for (const run of this.#open.values()) {
-      if ((run.asks.size > 0 || run.held) && !this.#isHeld(run)) this.#letGo(run);
+      if (run.asks.size === 0 && !run.held) continue;
+      if (!this.#isHeld(run) && !this.#releases(run.workflow)) this.#letGo(run);
     }
   }
 
@@ -137,6 +143,18 @@ export class GateRuns implements GateDoor {
       run.asks.delete(ask);
       signal.removeEventListener("abort", leave);
     }
+  }
+
+  /** The step begins though a brake holds it: whoever asked for it was told so. */
+  goesOn({ run: facts, step }: Asked): void {
+    const run = this.#open.get(facts.id);
+    if (run === undefined) return;
+    run.tell(facts);
+    this.#start(run, step);
+  }
+
+  isOpen(runId: string): boolean {
+    return this.#open.has(runId);
   }
 
   isHeld(runId: string): boolean {
