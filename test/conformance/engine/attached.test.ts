@@ -30,6 +30,7 @@ engineConformance("Gate, by runtimes that attach", attachedHarness, {
         "what is open matches one of the filters; what is paused only where it is asked for, children where they are",
         state("waiting for a child"),
         "the children of what is held are held with it, or run on, as declared",
+        "a trace tells the call of a child with its id",
         "every id that it gave out is one of its own",
       ],
     },
