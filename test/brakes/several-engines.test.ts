@@ -139,15 +139,17 @@ async function pages(
   filter: { label?: string[]; type?: string[] },
   pageSize: number,
   between: (page: number) => void = () => {},
-): Promise<{ ids: string[]; unreachable: string[][] }> {
+): Promise<{ ids: string[]; times: number[]; unreachable: string[][] }> {
   const ids: string[] = [];
+  const times: number[] = [];
   const unreachable: string[][] = [];
   for (let pageToken = "", page = 1; ; page++) {
     const answer = await server.control.listWorkflows({ ...filter, pageSize, pageToken });
     ids.push(...answer.workflows.map(({ workflowId }) => workflowId));
+    times.push(...answer.workflows.map(({ createTime }) => (createTime ? timestampMs(createTime) : 0)));
     unreachable.push(answer.unreachableEngines);
     pageToken = answer.nextPageToken;
-    if (pageToken === "") return { ids, unreachable };
+    if (pageToken === "") return { ids, times, unreachable };
     between(page + 1);
   }
 }
@@ -164,11 +166,16 @@ async function queued(key: string, count: number): Promise<string[]> {
 
 test("a list merges the engines in the order of creation, on pages of any size", async () => {
   const ids = await queued("merged", 8);
+  const orders: string[][] = [];
   for (const pageSize of [1, 3, 50]) {
     const found = await pages({ label: ["key=merged"] }, pageSize);
-    expect(found.ids).toEqual(ids);
+    expect(found.ids.toSorted()).toEqual(ids.toSorted());
+    // When each engine says that it was created: two that were started in turn may have the same millisecond.
+    expect(found.times).toEqual(found.times.toSorted((a, b) => b - a));
     expect(found.unreachable.flat()).toEqual([]);
+    orders.push(found.ids);
   }
+  expect(orders).toEqual([orders[0], orders[0], orders[0]]);
 });
 
 test.each(["unreachable", "silent"] as const)(

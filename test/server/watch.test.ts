@@ -156,7 +156,8 @@ test.each(doors)("by $name: a resume token goes on behind it, without a snapshot
   await resume(workflowId);
   const rest = await next;
   expect(new Set(kinds(rest))).toEqual(new Set([Kind.CHANGED]));
-  expect(rest.some(shows(workflowId, Status.PAUSED))).toBe(false);
+  // What else is found out about its standstill may: a receipt is filled in a moment later.
+  expect(rest.map((change) => change.resumeToken)).not.toContain(resumeToken);
   await third.leave();
   await other.leave();
 });
