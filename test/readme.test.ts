@@ -100,6 +100,13 @@ test("npm run demo ends with exit 0, every claim checked", async () => {
   expect(stdout.trimEnd()).toMatch(/Every claim above was checked\. That was Mission Control\.$/);
 }, 120_000);
 
+test("npm run demo -- --engines all brakes runs of every kind at once, every claim checked", async () => {
+  const { code, stdout, stderr } = await spawnProcess("npm", ["run", "demo", "--", "--engines", "all"]).ended;
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toContain("agents: 180 steps, each taken exactly once");
+  expect(stdout.trimEnd()).toMatch(/Every claim above was checked\. That was Mission Control\.$/);
+}, 240_000);
+
 /** The commands of each code block that are run here: with their comments taken off and their continued lines joined. */
 function codeBlocks(file: string): string[][] {
   const text = readFileSync(join(root, file), "utf8");

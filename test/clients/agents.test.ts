@@ -94,7 +94,7 @@ describe("agents without an engine, in processes of their own", () => {
     const first = await engage();
     const [b, r] = [String(batches), String(refunds)];
     agents.push(
-      spawnProcess(process.execPath, ["test/clients/typescript-agent.ts", b, r, String(ms), ledger], { env }),
+      spawnProcess(process.execPath, ["examples/typescript-agent/main.ts", b, r, String(ms), ledger], { env }),
     );
     if (python) {
       const flags = ["--batches", b, "--refunds", r, "--seconds", String(ms / 1000), "--ledger", ledger];

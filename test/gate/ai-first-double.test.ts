@@ -75,7 +75,9 @@ interface Ended {
 function runtime(failMode: string, workflows: number, steps: number, stepMs: number) {
   const file = join(dir, `steps-${runtimes.length}`);
   const args = [url, timeoutMs, failMode, workflows, steps, stepMs, file].map(String);
-  const child = spawn("python3", [join(fixtures, "runtime.py"), ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn("python3", [join(import.meta.dirname, "../../examples/ai-first/runtime.py"), ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   runtimes.push(child);
   const ended = (async () => {
     const all: Ended[] = [];

@@ -2,7 +2,10 @@ import { appendFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { createGate } from "../../src/gate/index.ts";
 
-/** The Python agent of examples/, in TypeScript: `node typescript-agent.ts <batches> <refunds> <ms> <ledger>`. */
+/**
+ * An agent without an engine of its own that pays batches of refunds, each payment a step that Mission Control can hold:
+ * `node main.ts <batches> <refunds> <ms> <ledger>`. In a project of your own: from "mission-control/gate".
+ */
 const [batches = 1, refunds = 1, ms = 1] = process.argv.slice(2, 5).map(Number);
 const ledger = String(process.argv[5]);
 const { GATE_URL: url = "", GATE_TOKEN: token = "" } = process.env;
