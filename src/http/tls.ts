@@ -131,11 +131,10 @@ export interface TlsFiles {
 
 /** Reads the files. Throws an Error that names the one which cannot be used, and why. */
 export async function readTlsFiles({ certFile, keyFile, clientCaFile, minVersion }: TlsConfig): Promise<TlsFiles> {
-  const [cert, key, ca] = await Promise.all([
-    read("cert", certFile),
-    read("key", keyFile),
-    clientCaFile === undefined ? undefined : read("client_ca", clientCaFile),
-  ]);
+  // One after the other: of several that are missing it is always the first that is told.
+  const cert = await read("cert", certFile);
+  const key = await read("key", keyFile);
+  const ca = clientCaFile === undefined ? undefined : await read("client_ca", clientCaFile);
   const context: SecureContextOptions = {
     cert,
     key,

@@ -75,12 +75,21 @@ export class FallbackFile {
   async begin(header: FallbackHeader): Promise<void> {
     if (this.#file !== undefined) return;
     await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-    this.#file = await open(this.#path, this.#size === 0 ? "w" : "r+", 0o600);
-    await this.#file.truncate(this.#size);
-    if (this.#size === 0) await this.#write(lineOf(header));
-    const directory = await open(dirname(this.#path), "r");
-    await directory.sync();
-    await directory.close();
+    const size = this.#size;
+    const file = await open(this.#path, size === 0 ? "w" : "r+", 0o600);
+    this.#file = file;
+    try {
+      await file.truncate(size);
+      if (size === 0) await this.#write(lineOf(header));
+      const directory = await open(dirname(this.#path), "r");
+      await directory.sync().finally(() => directory.close());
+    } catch (error) {
+      // The next attempt begins it anew: nothing may be written behind a beginning that is not there.
+      this.#file = undefined;
+      this.#size = size;
+      await file.close().catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Resolves when the change is on the disk; in the order of the calls. Rejects where it is not, and will not be. */
