@@ -23,8 +23,20 @@ interface Listed {
   readonly workflows?: readonly { readonly workflowId: string; readonly status: string }[];
 }
 
-interface Engaged {
-  readonly brake: { readonly brakeId: string; readonly receipt: { readonly standing: number } };
+interface Previewed {
+  readonly engines: readonly { readonly engine: string; readonly matched?: number }[];
+}
+
+/** In JSON a number that is 0 is left out. */
+interface Braked {
+  readonly brake: {
+    readonly brakeId: string;
+    readonly receipt: {
+      readonly standing?: number;
+      readonly stepsStartedAfterAccept?: number;
+      readonly gates?: readonly { readonly gate: string; readonly ackTime?: string }[];
+    };
+  };
 }
 
 /** One brake over runs on a durable engine, of a runtime that asks by HTTP hooks, and of an agent that asks by the gate's stream. */
@@ -57,8 +69,12 @@ async function tour(runtimes: Runtime[]): Promise<void> {
 
   chapter("One brake, no engine named");
   await show("brake", "preview", "--type", types);
+  const { engines } = await json<Previewed>("brake", "preview", "--type", types);
+  const foreseen = (name: string) => engines.find(({ engine }) => engine === name)?.matched ?? 0;
+  claim(foreseen("restate") >= 1, "the preview counts the refund agent on restate");
+  for (const { engine } of runtimes) claim(foreseen(engine) === runs, `the preview counts ${runs} on ${engine}`);
   const engage = ["brake", "engage", "--type", types, "--reason", "amounts look wrong", "--gate-wait", "10s"];
-  const { brake } = await json<Engaged>(...engage, "--wait", "30s");
+  const { brake } = await json<Braked>(...engage, "--wait", "30s");
   const held = await listed("PAUSED");
   claim(held.has(refunds), "the refund agent on Restate is PAUSED");
   for (const { engine } of runtimes) {
@@ -70,6 +86,15 @@ async function tour(runtimes: Runtime[]): Promise<void> {
   const after = [(await payments()).length, ...runtimes.map(({ taken }) => taken().length)];
   claim(before.join() === after.join(), `not one step was taken on any of them (${after.join(", ")} before and after)`);
   await show("brake", "get", brake.brakeId);
+  const {
+    standing = 0,
+    stepsStartedAfterAccept = 0,
+    gates = [],
+  } = (await json<Braked>("brake", "get", brake.brakeId)).brake.receipt;
+  const ours = 1 + runs * runtimes.length;
+  claim(standing >= ours, `the receipt: ${standing} are standing, ${ours} of them from here`);
+  claim(stepsStartedAfterAccept === 0, "the receipt: no step started after the engines had accepted to halt");
+  claim(gates.length > 0 && gates.every(({ ackTime }) => ackTime), `the receipt: ${gates.length} gates, all confirmed`);
 
   chapter("Release: as if nothing had happened");
   await json("brake", "release", brake.brakeId, "--reason", "they are right");
@@ -81,6 +106,11 @@ async function tour(runtimes: Runtime[]): Promise<void> {
     claim(all.length === wanted && new Set(all).size === wanted, `${engine}: ${wanted} steps, each taken exactly once`);
   }
   await until("the refund agent to finish", async () => (await payments()).length >= refundCount);
+  await until("all of them to be COMPLETED", async () => {
+    const ended = [...(await listed("COMPLETED"))];
+    const on = (name: string) => ended.filter((id) => id.startsWith(`${name}:`)).length;
+    return ended.includes(refunds) && runtimes.every(({ engine }) => on(engine) === runs);
+  });
   const paid = (await payments()).map(({ refundId }) => refundId);
   claim(
     new Set(paid).size === refundCount && paid.length === refundCount,
