@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ingressCanary } from "./brakes/drill/ingress-canary.ts";
 import { type DevConfig, embeddedEngineName } from "./config/dev-config.ts";
+import { configuredOptions, configuredPolicy } from "./configured-options.ts";
 import { endLeftoverAgents, startAgents } from "./dev/agents-process.ts";
 import { sampleCanary } from "./dev/canary.ts";
 import { type EmbeddedRestate, startEmbeddedRestate } from "./dev/embedded-restate.ts";
@@ -11,12 +11,10 @@ import { openRotatingLog, type RotatingLog } from "./dev/rotating-log.ts";
 import type { Supervised, SupervisedState } from "./dev/supervisor.ts";
 import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { devKeyPath, openDevIssuer } from "./identity/dev-issuer.ts";
-import { openPublishers } from "./ledger/publishers.ts";
 import { createLog } from "./log.ts";
-import { readRemotes } from "./policy/remote/files.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
-import { packageRoot, packageVersion } from "./process/package.ts";
+import { packageVersion } from "./process/package.ts";
 import { StartupError } from "./process/startup-error.ts";
 import { type Server, startServer } from "./server.ts";
 import type { Component, ComponentReport } from "./services/health.ts";
@@ -76,38 +74,25 @@ export async function startDevMode(
     const ownGates = devGateEngines.filter(({ name }) => !given.some((one) => one.name === name));
     const gateEngines = [...gatesAmong(given), ...ownGates];
     engines.push(...openEngines([embedded, ...given]));
+    const configured = configuredOptions(file);
     const drillEveryMs = config.drillEveryMs ?? file.drill?.every;
     server = await startServer({
       host: config.host,
       port: config.port,
       databasePath: join(dataDir, "mission-control.db"),
-      ...(file.policy?.embedded !== false && { policiesDir: file.policy?.dir ?? join(packageRoot(), "policies") }),
-      policyRemotes: await readRemotes(file.policy?.remotes ?? []),
+      ...configured,
+      ...(await configuredPolicy(file)),
       engines,
       gateEngines,
       issuers: [issuer.config, ...(file.identity?.issuers ?? [])],
-      revocationFile: file.identity?.revocation_file,
-      roles: file.roles,
-      corsOrigins: file.cors?.origins,
-      tenantLabel: file.tenant_label,
-      operatorKeys: file.signed_requests,
-      ledgerFallbackFile: file.ledger?.fallback_file,
-      ledgerRetentionMs: file.ledger?.retention,
-      checkpointsDirectory: file.ledger?.checkpoints_dir,
-      checkpointPublishers: openPublishers(
-        { witnesses: file.ledger?.witnesses, toStdout: file.ledger?.checkpoints_to_stdout },
-        process.stdout,
-      ),
       acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
-      ledgerStreams: file.ledger?.streams,
-      ...file.brakes,
       components,
       version: packageVersion(),
       devMode: true,
       log,
       canaries: [
         ...(config.agents ? [sampleCanary(embeddedEngineName, started.ingressSocket)] : []),
-        ...(file.drill?.canaries ?? []).map(ingressCanary),
+        ...configured.canaries,
       ],
       ...(drillEveryMs !== undefined && { drillEveryMs }),
     }).catch((error: unknown) => {

@@ -1,21 +1,19 @@
 import { join } from "node:path";
-import { ingressCanary } from "./brakes/drill/ingress-canary.ts";
 import { ConfigError } from "./config/config-error.ts";
 import type { ServeConfig } from "./config/serve-config.ts";
+import { configuredOptions, configuredPolicy } from "./configured-options.ts";
 import { gatesAmong, type OpenEngine, openEngines } from "./engines/open.ts";
 import { readTlsFiles } from "./http/tls.ts";
 import { readRevocationFile } from "./identity/revocation-file.ts";
 import { checkIssuers } from "./identity/verify.ts";
-import { openPublishers } from "./ledger/publishers.ts";
 import { createLog } from "./log.ts";
 import { Access } from "./policy/access.ts";
 import { openPolicy } from "./policy/open.ts";
-import { readRemotes } from "./policy/remote/files.ts";
 import { defaultRoles } from "./policy/roles.ts";
 import { type DataDirLock, lockDataDir } from "./process/data-dir-lock.ts";
 import { cannotListen, urlOf } from "./process/listening.ts";
-import { packageRoot, packageVersion } from "./process/package.ts";
-import { type Server, type ServerOptions, startServer } from "./server.ts";
+import { packageVersion } from "./process/package.ts";
+import { type Server, startServer } from "./server.ts";
 
 /**
  * The composition of production: the server over the engines and issuers of a configuration file. It logs JSON lines on stderr.
@@ -50,32 +48,18 @@ export async function startServeMode(
       host,
       port,
       databasePath: join(dataDir, "mission-control.db"),
-      ...(await policyOf(config)),
+      ...configuredOptions(file),
+      ...(await configuredPolicy(file)),
       engines,
       gateEngines: gatesAmong(config.engines),
       issuers,
-      revocationFile: file.identity?.revocation_file,
-      roles: file.roles,
-      tenantLabel: file.tenant_label,
       components: [],
       version: packageVersion(),
       devMode: false,
       log,
       tls: file.tls,
-      corsOrigins: file.cors?.origins,
       plaintextBecause: file.plaintext_because,
-      operatorKeys: file.signed_requests,
-      ledgerFallbackFile: file.ledger?.fallback_file,
-      ledgerRetentionMs: file.ledger?.retention,
-      checkpointsDirectory: file.ledger?.checkpoints_dir,
-      checkpointPublishers: openPublishers(
-        { witnesses: file.ledger?.witnesses, toStdout: file.ledger?.checkpoints_to_stdout },
-        process.stdout,
-      ),
       acknowledgeLedgerRollback: config.acknowledgeLedgerRollback,
-      ledgerStreams: file.ledger?.streams,
-      ...file.brakes,
-      canaries: (file.drill?.canaries ?? []).map(ingressCanary),
       ...(file.drill?.every !== undefined && { drillEveryMs: file.drill.every }),
     }).catch((error: unknown) => {
       throw cannotListen(error, config, { host: "listen.host", port: "listen.port" }) ?? error;
@@ -99,17 +83,9 @@ export async function checkServeMode(config: ServeConfig): Promise<void> {
     new Access(file.roles ?? defaultRoles, { engines: config.engines.map(({ name }) => name) });
     await checkIssuers(issuers);
     if (file.identity?.revocation_file !== undefined) await readRevocationFile(file.identity.revocation_file);
-    const { policiesDir, policyRemotes } = await policyOf(config);
+    const { policiesDir, policyRemotes } = await configuredPolicy(file);
     (await openPolicy({ dir: policiesDir, remotes: policyRemotes }, createLog("silent"))).close();
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   }
-}
-
-async function policyOf({ file }: ServeConfig): Promise<Pick<ServerOptions, "policiesDir" | "policyRemotes">> {
-  const { policy } = file;
-  return {
-    ...(policy?.embedded !== false && { policiesDir: policy?.dir ?? join(packageRoot(), "policies") }),
-    policyRemotes: await readRemotes(policy?.remotes ?? []),
-  };
 }

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 const floors = [
   ["main"],
   ["dev-mode", "serve-mode"],
+  ["configured-options"],
   ["server", "dev", "config"],
   ["process"],
   ["http"],
