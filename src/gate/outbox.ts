@@ -68,7 +68,7 @@ export class Outbox {
       const message = this.#next();
       if (message !== undefined) {
         yield create(AttachRequestSchema, { message });
-      } else if (this.#closed) {
+      } else if (this.#closed && (this.#confirmed || (this.#reports.size === 0 && this.#held.isEmpty))) {
         return;
       } else {
         if (this.#confirmed) this.#reportDue = false;

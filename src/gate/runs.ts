@@ -209,7 +209,11 @@ export class Run {
         try {
           await this.#orders.changed(given);
         } catch (error) {
-          if (held !== undefined) this.#standing.delete(held);
+          if (held !== undefined) {
+            this.#standing.delete(held);
+            // The workflow goes on without it, and stands no more. That is told by telling it anew.
+            if (!this.#ended.signal.aborted) this.announce();
+          }
           throw error;
         }
       },

@@ -61,7 +61,7 @@ export class Reporting {
 
   /** The gate is there, and so are its workflows. */
   seen(): void {
-    for (const id of this.#open) if (!this.#door.isOpen(id)) this.#forget(id);
+    for (const id of this.#open) if (this.#owners.get(id) !== this || !this.#door.isOpen(id)) this.#forget(id);
     this.#door.seen([...this.#open]);
   }
 

@@ -89,6 +89,43 @@ test("held by a label that the gate itself knows: paused once the engine holds i
   expect(await steps("held")).toEqual(["pay succeeded"]);
 });
 
+test("a workflow that gives up a held step stands no more: it goes on, and may do what it likes but take a step", async () => {
+  const gate = await open();
+  await rules(newOnes());
+  const run = gate.start({ type: "T", id: "w" });
+  const leave = new AbortController();
+  const [first, second] = [run.step("a", () => {}, { signal: leave.signal }), run.step("b", () => {})];
+  await acknowledged(gate);
+  await server.agents.hold(["w"]);
+  await becomes("w", "paused");
+  leave.abort();
+  await expect(first).rejects.toThrow();
+  await acknowledged(gate);
+  // The other one stands still.
+  expect(await status("w")).toBe("paused");
+  const alone = new AbortController();
+  const other = gate.start({ type: "T", id: "alone" });
+  const only = other.step("a", () => {}, { signal: alone.signal });
+  await acknowledged(gate);
+  await server.agents.hold(["alone"]);
+  await becomes("alone", "paused");
+  alone.abort();
+  await expect(only).rejects.toThrow();
+  await acknowledged(gate);
+  expect(await status("alone")).toBe("running");
+  await rules();
+  await second;
+});
+
+test("a gate that is closed before its first brakes have come reports all the same", async () => {
+  const token = await server.token(undefined, "agents");
+  const gate = createGate({ url: server.url, token, engine: "agents", name: "brief" });
+  gate.start({ type: "T", id: "w" }).end();
+  await gate.close();
+  expect(gate.state().unacknowledgedReports).toBe(0);
+  expect(await status("w")).toBe("completed");
+});
+
 test("what is reported without a connection arrives, each step once, and what is open is told anew", async () => {
   const gate = await open();
   const run = gate.start({ type: "T", id: "w" });
@@ -133,6 +170,22 @@ test("a workflow that another gate has taken over meanwhile is not silent when t
   await acknowledged(second);
   await first.close();
   expect(await status("w")).toBe("running");
+});
+
+test("a gate vouches no more for a workflow that another one has taken over", async () => {
+  const door = server.agents.runs;
+  const reports = new GateReports(door, createLog("silent"));
+  const [first, second] = [reports.open(() => {}), reports.open(() => {})];
+  const value = create(WorkflowStartedSchema, { type: "T" });
+  const event = { case: "workflowStarted", value } as const;
+  for (const reporting of [first, second]) {
+    reporting.take(create(ReportSchema, { firstSequence: 1n, events: [{ workflowId: "w", event }] }));
+    await reporting.settled();
+  }
+  second.end();
+  await becomes("w", "silent");
+  first.seen();
+  expect(await status("w")).toBe("silent");
 });
 
 test("two thousand steps at once are all acknowledged", async () => {

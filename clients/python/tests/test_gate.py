@@ -170,6 +170,8 @@ def test_a_step_gives_up_after_its_time_and_when_its_workflow_ends(server: Serve
     run = gate.start("Refunds")
     with pytest.raises(StepGivenUp, match="brake br_1"), run.step("pay", timeout=0.01):
         raise AssertionError("it ran")
+    # It stands no more: that is told by telling it anew.
+    server.until(lambda: server.told() == ["Refunds started", "pay held", "Refunds started"])
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(run.step("pay again").__enter__)
         server.until(lambda: "pay again held" in server.told())
@@ -199,10 +201,10 @@ def test_the_server_goes_away_nothing_is_lost_and_the_last_known_brakes_hold(
     free.end()
     with pytest.raises(StepGivenUp), gate.start("Held").step("pay", timeout=0.01):
         raise AssertionError("it ran")
-    assert gate.state().unacknowledged_reports == 8
+    assert gate.state().unacknowledged_reports == 9
     server.acknowledges = True
     server.start()
-    server.until(lambda: {number for number, _ in server.events} == set(range(1, 10)))
+    server.until(lambda: {number for number, _ in server.events} == set(range(1, 11)))
     assert server.told() == [
         "Free started",
         "before started",
@@ -212,6 +214,8 @@ def test_the_server_goes_away_nothing_is_lost_and_the_last_known_brakes_hold(
         "workflow COMPLETED",
         "Held started",
         "pay held",
+        # The step was given up.
+        "Held started",
         # What is open is told anew, to a server that may have forgotten it.
         "Held started",
     ]

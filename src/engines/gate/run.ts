@@ -143,13 +143,13 @@ export class Run {
 
   begin(time: number): void {
     this.#startTime ??= time;
+    this.#waits = false;
     this.touch();
   }
 
   /** The step begins: a step that began before begins anew, and is the same. */
   start(step: StepFacts, time: number): void {
     this.begin(time);
-    this.#waits = false;
     const index = this.#places.get(step.id) ?? this.#places.size;
     const begun: StoredStep = {
       engine: this.engine,

@@ -34,7 +34,6 @@ const writeAfterMs = 100;
 const retryMs = 1_000;
 /** Between two looks for what has gone silent, or is to be forgotten, at the most, ms. */
 const sweepMs = 5_000;
-const idLength = 256;
 
 /** Whether a workflow is held, by what its brakes say at the moment of the question. */
 export type Holds = (workflow: EngineWorkflow) => boolean;
@@ -285,7 +284,7 @@ export class GateRuns implements GateDoor {
   #meet({ id }: Pick<RunFacts, "id">, time: number): Run | undefined {
     const run = this.#open.get(id);
     if (run || this.#known.has(id)) return run;
-    return this.#admit(new Run(this.#engine, id.slice(0, idLength), time));
+    return this.#admit(new Run(this.#engine, id, time));
   }
 
   /** The same for one that asks: it goes on though it was told to have ended. */

@@ -126,18 +126,11 @@ class Gate:
         name: for people; default the type. labels: brakes select by them; at most 32.
         parent_id: the id of the workflow that started it.
         """
-        about = {
-            "type": type,
-            "id": id,
-            "name": name,
-            "labels": labels,
-            "parent_id": parent_id,
-        }
-        return Workflow(self._runs, self._current, about)
+        return Workflow(lambda: Run(self._runs, type, id, name, dict(labels or {}), parent_id), self._current)
 
     def start(self, type: str, **about: Any) -> Run:
         """The same for what does not end with a block: whoever starts it has to end it. The arguments are those of `workflow`."""
-        return self._runs.start(type, **about)
+        return self.workflow(type, **about).start()
 
     def step(self, name: str, *, agent: str = "", risk_level: str = "", timeout: float | None = None) -> Step:
         """

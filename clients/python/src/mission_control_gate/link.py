@@ -228,7 +228,7 @@ class _Outbox:
                         self._reported = report.first_sequence + len(report.events) - 1
                         return gate_pb2.AttachRequest(report=report)
                     due = None
-                if self._closed and due is None:
+                if self._closed and due is None and (self._confirmed or self._reports.size == 0):
                     return None
                 self._changed.wait(None if due is None else max(0.0, due - time.monotonic()))
             return None

@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
@@ -36,20 +36,10 @@ class Runs:
         self.report = report
         self._open: set[Run] = set()
 
-    def start(
-        self,
-        type: str,
-        *,
-        id: str | None = None,
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        parent_id: str | None = None,
-    ) -> Run:
-        """A workflow begins."""
-        run = Run(self, type, id, name, dict(labels or {}), parent_id)
+    def began(self, run: Run) -> None:
+        """It is to be counted."""
         with self.orders.lock:
             self._open.add(run)
-        return run
 
     def ended(self, run: Run) -> None:
         """It is not to be counted any more."""
@@ -101,6 +91,7 @@ class Run:
             type=type, name=name or type, labels=labels, parent_workflow_id=parent_id or ""
         )
         self.announce()
+        runs.began(self)
 
     @property
     def id(self) -> str:
@@ -166,17 +157,16 @@ class Workflow:
     has completed when the block ends, and failed when that raises. Steps inside know that they are its.
     """
 
-    def __init__(self, runs: Runs, current: ContextVar[Run | None], about: dict[str, Any]) -> None:
-        self._runs = runs
+    def __init__(self, start: Callable[[], Run], current: ContextVar[Run | None]) -> None:
+        self.start = start
         self._current = current
-        self._about = about
         self._run: Run | None = None
         self._token: Token[Run | None] | None = None
 
     def __enter__(self) -> Run:
         if self._run is not None:
             raise RuntimeError("gate: a workflow is entered once: ask gate.workflow(…) for another")
-        self._run = self._runs.start(**self._about)
+        self._run = self.start()
         self._token = self._current.set(self._run)
         return self._run
 
@@ -196,7 +186,7 @@ class Workflow:
         self.__exit__(type, error, trace)
 
     def __call__(self, function: F) -> F:
-        return wrapped(function, lambda: Workflow(self._runs, self._current, self._about))
+        return wrapped(function, lambda: Workflow(self.start, self._current))
 
 
 class Step:
@@ -219,8 +209,9 @@ class Step:
             try:
                 while not self._may_start(run, deadline):
                     run.orders.wait(_left(deadline))
-            finally:
-                run.held.pop(self._id, None)
+            except BaseException:
+                self._give_up(run)
+                raise
             self._start(run)
 
     async def __aenter__(self) -> None:
@@ -233,9 +224,10 @@ class Step:
                         return
                     event = run.orders.subscribe()
                 await run.orders.wait_for(event, _left(deadline))
-        finally:
+        except BaseException:
             with run.orders.lock:
-                run.held.pop(self._id, None)
+                self._give_up(run)
+            raise
 
     def __exit__(
         self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -284,9 +276,15 @@ class Step:
             raise StepGivenUp(f"step {name} has not begun: held by {reason}")
         return False
 
+    def _give_up(self, run: Run) -> None:
+        """Under the lock: the workflow goes on without it, and stands no more. That is told by telling it anew."""
+        if run.held.pop(self._id, None) is not None and not run.over:
+            run.announce()
+
     def _start(self, run: Run) -> None:
         """Under the lock: no set can come between the answer and the note that the step is in flight."""
         name, agent, risk_level, _ = self._about
+        run.held.pop(self._id, None)
         run.in_flight += 1
         run.tell(
             step_started=gate_pb2.StepStarted(step_id=self._id, name=name, agent=agent, risk_level=risk_level)

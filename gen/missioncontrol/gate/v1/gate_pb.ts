@@ -234,7 +234,8 @@ export type Event = Message<"missioncontrol.gate.v1.Event"> & {
     case: "workflowStarted";
   } | {
     /**
-     * It was about to take a step and is held: it stands there until that step starts or the workflow ends.
+     * It was about to take a step and is held: it stands there until that step starts, the workflow ends, or is told to have
+     * started once more: it has given the step up.
      *
      * @generated from field: missioncontrol.gate.v1.StepHeld step_held = 4;
      */
