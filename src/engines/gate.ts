@@ -72,11 +72,10 @@ export class GateEngine implements Engine {
   async open({ anyOf, children, paused }: OpenQuery, signal?: AbortSignal): Promise<EngineWorkflow[]> {
     signal?.throwIfAborted();
     return [...this.runs.all()]
+      .filter(({ status }) => paused || status !== "paused")
       .map((run) => run.workflow)
       .filter(
-        (workflow) =>
-          (paused || workflow.status !== "paused") &&
-          (anyOf.some((query) => matches(query, workflow)) || (children && workflow.parentId !== undefined)),
+        (workflow) => anyOf.some((query) => matches(query, workflow)) || (children && workflow.parentId !== undefined),
       );
   }
 

@@ -52,6 +52,19 @@ export class Orders {
     return brakeId === undefined ? undefined : `brake ${brakeId}`;
   }
 
+  /** The same for one workflow, asked anew only where the answer may be another one. */
+  of(workflow: GatedWorkflow): () => string | undefined {
+    let version = -1;
+    let reason: string | undefined;
+    return () => {
+      if (version !== this.version) {
+        version = this.version;
+        reason = this.reasonToHold(workflow);
+      }
+      return reason;
+    };
+  }
+
   /** A set has come. */
   apply(rules: Rules): void {
     this.#rules = rules;
@@ -87,11 +100,6 @@ export class Orders {
       off();
       signal.removeEventListener("abort", abort);
     }
-  }
-
-  /** No limit runs out any more. */
-  stop(): void {
-    clearTimeout(this.#timer);
   }
 
   #close(): void {

@@ -108,8 +108,7 @@ export class Run {
   readonly #ended = new AbortController();
   /** Its own beginning and the steps of it that are held now. */
   readonly #standing = new Set<Event["event"]>();
-  #version = -1;
-  #reason: string | undefined;
+  readonly #reasonToHold: () => string | undefined;
 
   /** For Runs. */
   constructor(about: WorkflowAbout, orders: Orders, report: (event: Event) => void, onEnd: () => void) {
@@ -125,6 +124,7 @@ export class Run {
     }
     this.workflow = { id, type, handler: "", name, labels };
     this.#orders = orders;
+    this.#reasonToHold = orders.of(this.workflow);
     this.#report = report;
     this.#onEnd = onEnd;
     const value = create(WorkflowStartedSchema, {
@@ -240,15 +240,6 @@ export class Run {
         failure === undefined ? end(StepOutcome.SUCCEEDED, "") : end(StepOutcome.FAILED, messageOf(failure.error)),
       cancel: () => end(StepOutcome.CANCELED, ""),
     };
-  }
-
-  /** Asked anew only where the orders have changed. */
-  #reasonToHold(): string | undefined {
-    if (this.#version !== this.#orders.version) {
-      this.#version = this.#orders.version;
-      this.#reason = this.#orders.reasonToHold(this.workflow);
-    }
-    return this.#reason;
   }
 
   #tell(event: Event["event"]): void {

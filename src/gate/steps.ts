@@ -36,25 +36,16 @@ export class Steps {
     const { id, target, attemptCompletedSignal: ended } = request;
     const { service, handler } = target;
     const attempt = new Attempt({ id, type: service, handler, name: target.toString() });
-    // Asked anew only where the orders have changed.
-    let version = -1;
-    let reason: string | undefined;
-    const reasonToHold = () => {
-      if (version !== this.#orders.version) {
-        version = this.#orders.version;
-        reason = this.#orders.reasonToHold(attempt.workflow);
-      }
-      return reason;
-    };
+    const reasonToHold = this.#orders.of(attempt.workflow);
     return {
       interceptor: {
         run: async (_name, next) => {
           // Between the answer and next() nothing may be awaited: a step that was let go would start under newer orders.
-          while (reasonToHold() !== undefined) {
+          for (let reason = reasonToHold(); reason !== undefined; reason = reasonToHold()) {
             // A pause ends the attempt, and with it the result of a step beside this one: that one finishes first.
             if (attempt.inFlight === 0) {
               this.#onHeld(attempt.workflow.id);
-              throw pause(reason as string);
+              throw pause(reason);
             }
             await this.#settled(attempt, ended);
             // The engine has given the step to another attempt.

@@ -3,6 +3,7 @@ import type { Logger } from "../../log.ts";
 import type { StoredStep } from "../../store/gate-runs.ts";
 import type { Store } from "../../store/store.ts";
 import type { EngineWorkflow } from "../engine.ts";
+import { gateDefaults } from "./config.ts";
 import { type Asked, type GateDoor, type GateEvent, GaveUp, type RunFacts, type StepFacts } from "./events.ts";
 import { type OpenAsk, Run } from "./run.ts";
 import { stepsWith, type Unwritten } from "./unwritten.ts";
@@ -22,8 +23,8 @@ export interface RunLimits {
 }
 
 export const defaultRunLimits: RunLimits = {
-  silentAfterMs: 10 * 60_000,
-  retentionMs: 7 * 24 * 60 * 60_000,
+  silentAfterMs: gateDefaults.silentAfterMs,
+  retentionMs: gateDefaults.retentionMs,
   openRuns: 20_000,
   endedRuns: 100_000,
   waiting: 10_000,
@@ -139,7 +140,6 @@ export class GateRuns implements GateDoor {
       throw error;
     } finally {
       this.#waiting -= 1;
-      run.asks.delete(ask);
       signal.removeEventListener("abort", leave);
     }
   }
