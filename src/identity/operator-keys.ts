@@ -72,7 +72,9 @@ export class OperatorKeys {
       if (Math.abs(Date.parse(signed.time) - now) > windowMs) throw invalid(`it was signed at ${signed.time}, not now`);
       const once = `${signed.key.id} ${signed.nonce}`;
       if (this.#nonces.has(once)) throw invalid("it was used before");
-      if (this.#nonces.size >= maxNonces) throw invalid("too many were used in the last minutes");
+      // Those whose time is over are still counted until they are thrown out.
+      if (this.#nonces.size >= maxNonces && !this.#nonces.purgeStale())
+        throw invalid("too many were used in the last minutes");
       this.#nonces.set(once, true);
       return note;
     } catch (error) {

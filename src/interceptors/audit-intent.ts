@@ -1,8 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { requestDigest } from "../proof/request-digest.ts";
-import { withoutSecrets } from "../proof/secrets.ts";
 import { callOf } from "./context.ts";
 import { callEntry } from "./entry.ts";
 import { governanceOf } from "./governance.ts";
@@ -13,10 +11,10 @@ export function auditIntentLink(ledger: Ledger): Interceptor {
     const call = callOf(req.contextValues);
     const entry = callEntry(call, req.method, call.request);
     if (governanceOf(req.method).audit === "CONTROL") {
-      if (call.request === undefined) throw new Error("a control call came past validation without its request");
+      if (call.requestDigest === undefined) throw new Error("a control call came past validation without its request");
       entry.phase = AuditEntry_Phase.INTENT;
       if (call.signature !== undefined) entry.requestSignature = call.signature;
-      entry.requestDigest = requestDigest(req.method.input, withoutSecrets(req.method.input, call.request));
+      entry.requestDigest = call.requestDigest;
     } else {
       entry.phase = AuditEntry_Phase.READ;
     }

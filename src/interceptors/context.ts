@@ -31,6 +31,8 @@ export interface Call {
   reach?: Reach;
   /** The request's one message, once it was read and found valid; never set where the client streams. */
   request?: Message;
+  /** The digest of a control call's request, without its secrets: what the caller signs and the ledger keeps. */
+  requestDigest?: Uint8Array;
   /** The caller's signature over the request, checked: a signed note. */
   signature?: string;
   decision?: Decision;

@@ -13,11 +13,12 @@ export function signatureLink(operatorKeys: OperatorKeys): Interceptor {
     const call = callOf(req.contextValues);
     const { audit, permission } = governanceOf(req.method);
     if (audit === "CONTROL" && call.request !== undefined) {
+      call.requestDigest = requestDigest(req.method.input, withoutSecrets(req.method.input, call.request));
       const note = operatorKeys.verify({
         principal: principalOf(call),
         method: call.method,
         permission,
-        digest: requestDigest(req.method.input, withoutSecrets(req.method.input, call.request)),
+        digest: call.requestDigest,
         header: req.header.get(signatureHeader),
       });
       if (note !== undefined) call.signature = note;

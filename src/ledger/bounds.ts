@@ -20,8 +20,6 @@ export type EntryInit = Omit<
 >;
 
 const maxText = 1024;
-/** More than a signature that was taken has: it is never cut. */
-const maxSignature = 2048;
 const maxTarget = 512;
 const maxName = 256;
 const maxItems = 32;
@@ -62,7 +60,8 @@ export function boundedEntry(init: EntryInit, entryId: string, now: number): Aud
     requestFields: requestFields ? boundedFields(requestFields) : [],
     commitments: [],
     fromFallback: init.fromFallback ?? false,
-    requestSignature: cut(init.requestSignature, maxSignature),
+    // Neither cut nor searched for tokens: what is another by one character is no signature any more.
+    requestSignature: init.requestSignature ?? "",
   };
   if (principal) entry.principal = boundedPrincipal(principal);
   if (decision) entry.decision = boundedDecision(decision);

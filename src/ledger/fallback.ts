@@ -47,6 +47,8 @@ export class Fallback {
   #opening: Promise<void> | undefined;
   /** What is in the file and not in the database yet, in its order. */
   #pending: Change[] = [];
+  /** How many of the first of them may be in the database already: what a crash or an error left unclear. */
+  #unclear = 0;
   #mergedEntries = 0;
   /** Changes that are on their way into the file. */
   #appending = 0;
@@ -68,6 +70,7 @@ export class Fallback {
     if (left === undefined) return fallback;
     fallback.#header = left.header;
     fallback.#pending = left.changes;
+    fallback.#unclear = left.changes.length;
     if (left.cutOff) {
       options.log.warn(
         { fallbackFile: options.path },
@@ -139,11 +142,13 @@ export class Fallback {
     log.warn({ entries: count, since }, "the ledger's database can be written again: the fallback file is merged");
   }
 
-  /** The first of what waits; what a crash or an error left unclear, whether it is in the database already, is looked up. */
+  /** The first of what waits; only what a crash or an error left unclear is looked up: each look may read much. */
   async #mergeSome(): Promise<void> {
     const { store } = this.#options;
     const some = this.#pending.slice(0, mergedAtOnce);
-    const known = await Promise.all(some.map(({ entries: [first] }) => first && store.storedEntry(first.entryId)));
+    const unclear = some.slice(0, this.#unclear);
+    this.#unclear = Math.max(this.#unclear, some.length);
+    const known = await Promise.all(unclear.map(({ entries: [first] }) => first && store.storedEntry(first.entryId)));
     const results = await Promise.allSettled(
       some.map(async (change, at) => {
         if (known[at] === undefined) await store.commit(change);
@@ -152,6 +157,7 @@ export class Fallback {
     // Only what is in it without a gap: the order is kept.
     const failed = results.findIndex(({ status }) => status === "rejected");
     const merged = this.#pending.splice(0, failed === -1 ? some.length : failed);
+    this.#unclear -= merged.length;
     this.#mergedEntries += merged.reduce((sum, { entries }) => sum + entries.length, 0);
     const failure = results[failed];
     if (failure?.status === "rejected") throw failure.reason;

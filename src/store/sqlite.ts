@@ -119,10 +119,7 @@ export function openSqlite(path: string): Store {
       const answers = batch.map(({ change, resolve }) => {
         const own = written.slice(at, at + change.entries.length);
         at += own.length;
-        brakes.write(change, own);
-        revocations.write(change.revocations ?? []);
-        gateTokens.write(change.gateTokens ?? []);
-        if (change.gateRuns) gateRuns.write(change.gateRuns);
+        writeRest(change, own);
         return answerOf(resolve, own);
       });
       forgetOld();
@@ -143,10 +140,7 @@ export function openSqlite(path: string): Store {
       db.exec("SAVEPOINT change");
       try {
         const own = write(change);
-        brakes.write(change, own);
-        revocations.write(change.revocations ?? []);
-        gateTokens.write(change.gateTokens ?? []);
-        if (change.gateRuns) gateRuns.write(change.gateRuns);
+        writeRest(change, own);
         db.exec("RELEASE change");
         return answerOf(resolve, own);
       } catch (error) {
@@ -167,6 +161,14 @@ export function openSqlite(path: string): Store {
     const written = entries.append(change.entries);
     intents.note(written);
     return written;
+  }
+
+  /** What a change says beside its entries, within the transaction that is open. */
+  function writeRest(change: Change, own: readonly AuditEntry[]): void {
+    brakes.write(change, own);
+    revocations.write(change.revocations ?? []);
+    gateTokens.write(change.gateTokens ?? []);
+    if (change.gateRuns) gateRuns.write(change.gateRuns);
   }
 
   function forgetOld(): void {
@@ -252,11 +254,17 @@ export function openSqlite(path: string): Store {
         const { found, lookedTo } = index.find({ ...query, limit });
         return { entries: found, lookedTo: lookedTo === undefined ? undefined : BigInt(lookedTo) };
       }),
-    storedEntry: (entryId) =>
-      read(() => {
-        const [entry] = index.find({ entryId, limit: 1 }).found;
-        return entry && entries.stored(Number(entry.sequence));
-      }),
+    async storedEntry(entryId) {
+      const look = () => read(() => index.find({ entryId, limit: 1 }));
+      let { found, lookedTo } = await look();
+      // What is not indexed is more than a query looks at: it is not said that there is none before all was looked at.
+      if (lookedTo !== undefined) {
+        while (!(await read(() => index.catchUp()))) await nextTurn();
+        ({ found } = await look());
+      }
+      const [entry] = found;
+      return read(() => entry && entries.stored(Number(entry.sequence)));
+    },
     storedEntries: (after, limit) => read(() => entries.after(Number(after), Math.min(limit, maxEntriesPerQuery))),
     get head() {
       return BigInt(entries.head);

@@ -1,9 +1,11 @@
 import { generateKeyPairSync } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
+import { AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { OperatorKeys } from "../../src/identity/operator-keys.ts";
 import type { Principal } from "../../src/identity/principal.ts";
 import type { NoteSigner } from "../../src/proof/note.ts";
-import { signRequest } from "../../src/proof/signed-request.ts";
+import { signatureOf, signRequest } from "../../src/proof/signed-request.ts";
 import { verifierKey } from "../../src/proof/verifier-key.ts";
 
 function signer(name: string): NoteSigner {
@@ -33,6 +35,17 @@ const call = (header: string | null, more: object = {}) => ({
   ...more,
 });
 const signed = (by = alice, over = digest, what = method, at = now) => signRequest(by, what, over, at);
+
+it("a signature in an entry counts for that call alone", () => {
+  const requestSignature = keys().verify(call(signed()), now) ?? "";
+  const entry = { requestSignature, method, requestDigest: digest, sequence: 7n };
+  const read = (more: object) => signatureOf(create(AuditEntrySchema, { ...entry, ...more }));
+  expect(read({})).toMatchObject({ method, key: alice.key });
+  expect(read({ requestDigest: new Uint8Array() })).toBeDefined();
+  const another = "the signature in entry 7 is of another request";
+  expect(() => read({ method: "missioncontrol.v1.MissionControl/ResumeWorkflow" })).toThrow(another);
+  expect(() => read({ requestDigest: new Uint8Array(32).fill(2) })).toThrow(another);
+});
 
 describe("a control call", () => {
   it("signed by its caller is taken, once", () => {

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { create } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import {
@@ -43,6 +44,10 @@ it("prunes what is too old from the front, with a signed note and an entry; all 
 
   const [first] = await open.store.storedEntries(0n, 1);
   expect(first?.sequence).toBe(257n);
+  // What told who and why is gone with them.
+  const db = new DatabaseSync(directory.databasePath, { readOnly: true });
+  expect({ ...db.prepare("SELECT min(sequence) AS first FROM personal").get() }).toEqual({ first: 257 });
+  db.close();
   const { entries } = await open.store.listEntries({ limit: 1000 });
   expect(entries).toHaveLength(700 - 256 + 1);
   expect(entries[0]).toMatchObject({

@@ -58,3 +58,15 @@ it("what was written in a burst is found by every filter, before it is indexed a
   db.close();
   expect(await found()).toEqual(expected);
 });
+
+it("an entry is found by its id however much is not indexed yet", async () => {
+  const entries = Array.from({ length: 12_000 }, () => entry());
+  await store.commit({ entries });
+  await store.close();
+  // Without its key the index is made anew, from the first entry on.
+  await rm(join(dir, "ledger-index.key"), { force: true });
+  store = openSqlite(path);
+  const [first] = entries;
+  expect((await store.storedEntry(first?.entryId ?? ""))?.sequence).toBe(1n);
+  expect(await store.storedEntry("ae_none")).toBeUndefined();
+});

@@ -22,7 +22,7 @@ export function renderReceipt(receipt: AuditReceipt, key: VerifierKey, terminal:
   return (
     head +
     renderFields([
-      ...entryFields(entry),
+      ...entryFields(entry, receipt),
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
     ])
@@ -37,11 +37,11 @@ export function receiptJson(receipt: AuditReceipt, key: VerifierKey): string {
   return `${JSON.stringify({ ...told, entry: toJson(AuditEntrySchema, entry) })}\n`;
 }
 
-function entryFields(entry: AuditEntry): [string, string | undefined][] {
+function entryFields(entry: AuditEntry, { disclosures }: AuditReceipt): [string, string | undefined][] {
   const { time, principal, decision } = entry;
   const signed = signatureOf(entry);
   const erased = entry.commitments
-    .filter(({ field }) => !isThere(entry, field))
+    .filter((commitment) => !disclosures.some(({ field }) => field === commitment.field))
     .map(({ field }) => enumName(PersonalFieldSchema, field).toLowerCase());
   return [
     ["time", time && new Date(Number(time.seconds) * 1000 + time.nanos / 1e6).toISOString()],
@@ -57,18 +57,4 @@ function entryFields(entry: AuditEntry): [string, string | undefined][] {
     ["signed", signed && `by ${signed.key.text} at ${signed.time}`],
     ["not told", erased.join(", ")],
   ];
-}
-
-function isThere({ principal, decision, ...entry }: AuditEntry, field: number): boolean {
-  const values: Record<string, string | Uint8Array | undefined> = {
-    SUBJECT: principal?.subject,
-    TOKEN_ID: principal?.tokenId,
-    SOURCE_ADDRESS: principal?.sourceAddress,
-    REASON: entry.reason,
-    MESSAGE: entry.message,
-    DECISION_MESSAGE: decision?.message,
-    REQUEST_DIGEST: entry.requestDigest,
-    REQUEST_SIGNATURE: entry.requestSignature,
-  };
-  return (values[enumName(PersonalFieldSchema, field)]?.length ?? 0) > 0;
 }

@@ -9,6 +9,8 @@ import type { Session } from "../../session.ts";
 const everyMs = 2_000;
 /** Entries are in the order of their sequence, and their times nearly so: what was merged from a fallback file is older. */
 const slackMs = 60_000;
+/** Of its own asking: what has not come behind so many others does not come. */
+const ownKept = 1_000;
 
 /**
  * The entries that come after that one and match, the oldest first, until `signal`; across outages. Those of its own asking are
@@ -21,7 +23,11 @@ export async function* followEntries(
 ): AsyncGenerator<AuditEntry> {
   let { sequence: last, time } = after;
   const own = new Set<string>();
-  const callId = (headers: Headers) => void own.add(headers.get("x-request-id") ?? "");
+  const callId = (headers: Headers) => {
+    own.add(headers.get("x-request-id") ?? "");
+    // Under a filter they never come.
+    if (own.size > ownKept) for (const oldest of own) return void own.delete(oldest);
+  };
   const newer = async () => {
     const since = request.since ?? (time && timestampFromMs(timestampMs(time) - slackMs));
     const { items } = await collectPages(Number.POSITIVE_INFINITY, 1000, async (pageSize, pageToken) => {

@@ -1,12 +1,12 @@
-import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { toJsonString } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import type { Command } from "commander";
 import { AuditReceiptSchema } from "../../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import { verifyReceipt } from "../../../proof/receipt.ts";
+import { keep } from "../../audit/keep.ts";
 import { findTrust } from "../../audit/trust.ts";
-import { CliFailure, exitCodes, usageFailure } from "../../failure.ts";
+import { CliFailure, exitCodes } from "../../failure.ts";
 import { examples, nonEmpty } from "../../options.ts";
 import { type Flags, type Host, withSession } from "../../session.ts";
 import { renderReceipt } from "../../view/entry-receipt.ts";
@@ -41,19 +41,11 @@ export function auditReceipt(audit: Command, host: Host): void {
           throw new CliFailure(exitCodes.error, Code.Internal, "the server's answer has no receipt");
         if (trust !== undefined) verifyReceipt(receipt, trust.key);
         const json = `${toJsonString(AuditReceiptSchema, receipt)}\n`;
-        if (flags.to !== undefined) keep(resolve(host.cwd, flags.to), json);
+        if (flags.to !== undefined) keep("the receipt", resolve(host.cwd, flags.to), json);
         if (settings.output === "json") terminal.write(json);
         else if (trust !== undefined) terminal.write(renderReceipt(receipt, trust.key, terminal));
         if (trust === undefined) terminal.note("Not verified: there is no key here; --key names it.\n");
         return undefined;
       });
     });
-}
-
-function keep(path: string, text: string): void {
-  try {
-    writeFileSync(path, text, { mode: 0o600 });
-  } catch (error) {
-    throw usageFailure(`cannot write the receipt: ${(error as Error).message}`);
-  }
 }

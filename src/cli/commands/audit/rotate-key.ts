@@ -1,7 +1,7 @@
-import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { RotateLedgerKeyResponseSchema } from "../../../../gen/missioncontrol/v1/audit_proof_pb.ts";
+import { keep } from "../../audit/keep.ts";
 import { examples, nonEmpty } from "../../options.ts";
 import { type Flags, type Host, withSession } from "../../session.ts";
 import { writeJson } from "../../view/json.ts";
@@ -26,7 +26,6 @@ export function auditRotateKey(audit: Command, host: Host): void {
       const reason = requiredReason(flags.reason, example);
       await withSession(host, flags, async ({ auditLog, settings, terminal, call }) => {
         const answer = await auditLog.rotateLedgerKey({ reason }, call());
-        if (flags.to !== undefined) writeFileSync(resolve(host.cwd, flags.to), `${answer.verifierKey}\n`);
         if (settings.output === "json") writeJson(terminal, RotateLedgerKeyResponseSchema, answer);
         else {
           terminal.write(
@@ -36,6 +35,8 @@ export function auditRotateKey(audit: Command, host: Host): void {
             ]),
           );
         }
+        // It is rotated, and shown, whatever becomes of the file.
+        if (flags.to !== undefined) keep("the new key", resolve(host.cwd, flags.to), `${answer.verifierKey}\n`);
         return undefined;
       });
     });

@@ -1,13 +1,16 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fromJsonString } from "@bufbuild/protobuf";
-import type { Command } from "commander";
+import { ConnectError } from "@connectrpc/connect";
+import { type Command, Option } from "commander";
+import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
 import { type AuditReceipt, AuditReceiptSchema } from "../../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "../../../proof/checkpoint.ts";
 import { ExportVerifier } from "../../../proof/export.ts";
 import { LogKeys } from "../../../proof/log-keys.ts";
 import { verifyConsistency } from "../../../proof/merkle.ts";
 import { ProofError } from "../../../proof/proof-error.ts";
+import { keep } from "../../audit/keep.ts";
 import { linesOf } from "../../audit/lines.ts";
 import { exportOf } from "../../audit/stream.ts";
 import { publishedCheckpoint, readCheckpoint, requiredTrust, type Trust } from "../../audit/trust.ts";
@@ -34,8 +37,20 @@ export function auditVerify(audit: Command, host: Host): void {
   audit
     .command("verify")
     .description("Prove that the ledger is whole: every entry there, none edited, nothing rolled back.")
-    .option("--offline <file>", "an export (JSONL or CSV) instead of the server: nothing is asked of anybody")
-    .option("--receipt <file>", "one entry's receipt, as mctl audit receipt wrote it, offline as well")
+    .addOption(
+      new Option(
+        "--offline <file>",
+        "an export (JSONL or CSV) instead of the server: nothing is asked of anybody",
+      ).conflicts(["receipt", "remember", "quick"]),
+    )
+    .addOption(
+      new Option("--receipt <file>", "one entry's receipt, as mctl audit receipt wrote it, offline as well").conflicts([
+        "checkpoint",
+        "remember",
+        "after",
+        "quick",
+      ]),
+    )
     .option("--key <key>", "the log's public key, or a file with it (default: the one in the data directory)", nonEmpty)
     .option(
       "--checkpoint <files>",
@@ -61,7 +76,6 @@ export function auditVerify(audit: Command, host: Host): void {
       const flags = command.optsWithGlobals<VerifyFlags>();
       const trust = requiredTrust(flags.key, host, flags);
       const { offline, receipt } = flags;
-      if (offline !== undefined && receipt !== undefined) throw usageFailure("--offline and --receipt: one at a time");
       if (receipt !== undefined) verifyReceiptFile(resolve(host.cwd, receipt), trust, host, flags);
       else if (offline !== undefined) await verifyFile(resolve(host.cwd, offline), trust, host, flags);
       else if (flags.quick) await verifyGrowth(trust, host, flags);
@@ -120,7 +134,7 @@ async function verifyGrowth(trust: Trust, host: Host, flags: VerifyFlags): Promi
   const [seen] = seenBefore(trust, host, flags).toSorted((a, b) => b.size - a.size);
   if (seen === undefined) throw usageFailure("--quick compares with a checkpoint: name one with --checkpoint");
   await withSession(host, flags, async ({ auditLog, terminal, call, settings }) => {
-    const answer = await auditLog.getCheckpoint({ consistentWith: BigInt(seen.size) }, call());
+    const answer = await auditLog.getCheckpoint({ consistentWith: BigInt(seen.size) }, call()).catch(aheadIsNoProof);
     const checkpoint = new LogKeys(trust.key, answer.keyRotations).open(answer.checkpoint);
     if (seen.origin !== checkpoint.origin) throw new ProofError(`the checkpoint is of another log, "${seen.origin}"`);
     verifyConsistency(seen, checkpoint, answer.consistencyProof);
@@ -134,6 +148,13 @@ async function verifyGrowth(trust: Trust, host: Host, flags: VerifyFlags): Promi
     }
     return undefined;
   });
+}
+
+/** What the server never was as large as what was seen of it: that is a finding, and no failure to look. */
+function aheadIsNoProof(error: unknown): never {
+  const refusal = ConnectError.from(error);
+  const isAhead = refusal.findDetails(ErrorInfoSchema)[0]?.reason === "CHECKPOINT_AHEAD";
+  throw isAhead ? new ProofError(refusal.rawMessage) : error;
 }
 
 function verifyReceiptFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): void {
@@ -158,7 +179,7 @@ function seenBefore(trust: Trust, host: Host, { checkpoint, remember: file }: Ve
 }
 
 function remember(note: string, host: Host, { remember: file }: VerifyFlags): void {
-  if (file !== undefined) writeFileSync(resolve(host.cwd, file), note);
+  if (file !== undefined) keep("the checkpoint", resolve(host.cwd, file), note);
 }
 
 function unreadable(error: unknown, path: string): unknown {

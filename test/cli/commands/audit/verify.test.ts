@@ -66,6 +66,10 @@ test("what was verified is remembered, and a ledger that lost it since is told",
     code: 9,
     stderr: expect.stringMatching(/rolled back: it had 100000/),
   });
+  expect(await audit("verify", "--quick", "--checkpoint", join(server.dir, "ahead"))).toMatchObject({
+    code: 9,
+    stderr: expect.stringMatching(/NOT VERIFIED: .*never had 100000/),
+  });
 });
 
 describe.each(["jsonl", "csv"])("an export as %s", (format) => {
@@ -138,6 +142,13 @@ test("the key is rotated: who trusts the old one follows, offline too", async ()
   const rotated = await audit("rotate-key", "--reason", "yearly", "--to", join(server.dir, "new.key"));
   expect(rotated).toMatchObject({ code: 0, stdout: expect.stringMatching(/^new key +mission-control\//) });
   expect(readFileSync(join(server.dir, "new.key"), "utf8")).toBe(readFileSync(key, "utf8"));
+  expect(await audit("rotate-key", "--reason", "yearly", "--to", join(server.dir, "nowhere", "new.key"))).toMatchObject(
+    {
+      code: 2,
+      stdout: expect.stringMatching(/^new key +mission-control\//),
+      stderr: expect.stringMatching(/cannot write the new key/),
+    },
+  );
   const file = join(server.dir, "rotated.jsonl");
   for (const by of [old, key]) {
     expect((await audit("verify", "--key", by)).code).toBe(0);
@@ -153,6 +164,16 @@ test("what is missing or cannot be is said, with what to do", async () => {
   expect(await onTerminal(["audit", "verify", "--offline", "x"])).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/--key names the log's public key/),
+  });
+  for (const beside of [["--remember", "x"], ["--quick"], ["--receipt", "x"]]) {
+    expect(await offline("--offline", "x", ...beside)).toMatchObject({
+      stdout: "",
+      stderr: expect.stringMatching(/cannot be used with option/),
+    });
+  }
+  expect(await offline("--receipt", "x", "--checkpoint", "y")).toMatchObject({
+    stdout: "",
+    stderr: expect.stringMatching(/cannot be used with option/),
   });
   expect(await offline("--offline", "nowhere.jsonl")).toMatchObject({
     code: 2,
