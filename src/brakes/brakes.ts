@@ -150,6 +150,11 @@ export class Brakes {
     this.#changes.emit("change", { brakeIds, workflowIds } satisfies BrakesChange);
   }
 
+  /** What is told of the brake has changed, though nothing of it that is kept. */
+  touched(brakeId: string): void {
+    this.#changes.emit("change", { brakeIds: new Set([brakeId]), workflowIds: new Set() } satisfies BrakesChange);
+  }
+
   /** Writes a SYSTEM entry about a workflow that no brake holds. Rejects where it cannot be written. */
   async record(action: string, workflowId: string, message: string): Promise<void> {
     const engine = parseWorkflowId(workflowId)?.engine ?? "";

@@ -54,6 +54,13 @@ export interface Asking {
   readonly claim: Claim | undefined;
 }
 
+/** An engine that did not answer, and since when it does not, in ms since the epoch. */
+interface UnreachableEngine {
+  readonly engine: string;
+  readonly message: string;
+  readonly since: number;
+}
+
 /** What a selector matches now. */
 export interface Resolved {
   readonly selector: CompiledSelector;
@@ -65,7 +72,7 @@ export interface Resolved {
   /** SHA-256 over these, in hex. */
   readonly setHash: string;
   /** Engines that did not answer: what matches there is not among these. */
-  readonly unreachable: readonly { readonly engine: string; readonly message: string }[];
+  readonly unreachable: readonly UnreachableEngine[];
 }
 
 /** What EngageBrake asks for. */
@@ -139,13 +146,15 @@ export class FleetCommands {
     signal?.throwIfAborted();
     const byEngine = new Map<Engine, readonly EngineWorkflow[]>();
     const ids: string[] = [];
-    const faults: MissionControlError[] = [];
+    const unreachable: UnreachableEngine[] = [];
+    let fault: MissionControlError | undefined;
     for (const [index, engine] of asked.entries()) {
       const answer = answers[index];
       if (answer?.status === "rejected") {
         if (!isOutage(answer.reason)) throw answer.reason;
-        this.#outages.began(engine.name, answer.reason.message);
-        faults.push(answer.reason);
+        const { message } = answer.reason;
+        unreachable.push({ engine: engine.name, message, since: this.#outages.began(engine.name, message) });
+        fault ??= answer.reason;
         continue;
       }
       this.#outages.ended(engine.name);
@@ -153,10 +162,8 @@ export class FleetCommands {
       byEngine.set(engine, matched);
       for (const { id } of matched) ids.push(formatWorkflowId(engine.name, id));
     }
-    if (faults.length > 0 && faults.length === asked.length) throw faults[0];
+    if (fault !== undefined && unreachable.length === asked.length) throw fault;
     const setHash = createHash("sha256").update(ids.sort().join("\n")).digest("hex");
-    const away = asked.filter((engine) => !byEngine.has(engine));
-    const unreachable = away.map(({ name }, index) => ({ engine: name, message: faults[index]?.message ?? "" }));
     return { selector: compiled, byEngine, count: ids.length, ids, setHash, unreachable };
   }
 

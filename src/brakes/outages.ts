@@ -25,11 +25,15 @@ export class Outages {
     this.#catching = catching;
   }
 
-  /** It did not answer. The first of several in a row says since when. */
-  began(engine: string, message: string): void {
-    if (this.#away.get(engine)?.message === message) return;
-    this.#away.set(engine, { since: this.#away.get(engine)?.since ?? Date.now(), message });
-    this.#tell();
+  /** It did not answer. The first of several in a row says since when: that is the answer, in ms since the epoch. */
+  began(engine: string, message: string): number {
+    const before = this.#away.get(engine);
+    const since = before?.since ?? Date.now();
+    if (before?.message !== message) {
+      this.#away.set(engine, { since, message });
+      this.#tell();
+    }
+    return since;
   }
 
   /** It answered. */
@@ -43,9 +47,11 @@ export class Outages {
     return () => this.#listeners.delete(callback);
   }
 
-  /** True while an engine that the brake reaches is away, and the brake has not looked at everything there yet. */
+  /** True while the brake has not looked at everything yet on one of the engines that it reaches, be it away or slow. */
   hidesFrom(brake: Brake): boolean {
-    return this.#reachedBy(brake).some(([engine]) => this.#catching.isFirstLook(brake, engine));
+    if (!this.#catching.catches(brake)) return false;
+    const reached = this.#catching.selector(brake).engines(this.#engines);
+    return reached.some((engine) => this.#catching.isFirstLook(brake, engine));
   }
 
   /** What is away of the engines that an engaged brake reaches, as far as the caller sees the brake. */

@@ -19,6 +19,19 @@ export function text(what = "has to be a text of 1 to 512 printable characters")
   return z.string().regex(/^[^\p{C}]{1,512}$/u, what);
 }
 
+/** How something is called in the configuration, in health and in messages. */
+export function name() {
+  return z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -, a letter first");
+}
+
+const loopback = ["127.0.0.1", "[::1]", "localhost"];
+
+/** True where nobody can be in between: by TLS, or on this machine. */
+export function isSafe(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === "https:" || loopback.includes(hostname);
+}
+
 /** A file or folder. A relative path starts at the folder of the configuration file. */
 export function path(baseDir: string) {
   return z

@@ -175,6 +175,11 @@ export type EngineStatus =
   | "canceled"
   | "rolledBack";
 
+/** How many there are of each: none. */
+export function noWorkflows(): Record<EngineStatus, number> {
+  return { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+}
+
 export const endedStatuses: readonly EngineStatus[] = ["completed", "failed", "canceled", "rolledBack"];
 
 /** One workflow as the engine shows it. */

@@ -2,20 +2,21 @@ import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { StoredRun, StoredStep } from "../store/gate-runs.ts";
 import type { Store } from "../store/store.ts";
-import type {
-  Capabilities,
-  Engine,
-  EngineStatus,
-  EngineTimer,
-  EngineTraceEntry,
-  EngineWorkflow,
-  HoldAnswer,
-  ListQuery,
-  Observation,
-  ObservedStep,
-  OpenQuery,
-  ReleaseAnswer,
-  WorkflowQuery,
+import {
+  type Capabilities,
+  type Engine,
+  type EngineStatus,
+  type EngineTimer,
+  type EngineTraceEntry,
+  type EngineWorkflow,
+  type HoldAnswer,
+  type ListQuery,
+  noWorkflows,
+  type Observation,
+  type ObservedStep,
+  type OpenQuery,
+  type ReleaseAnswer,
+  type WorkflowQuery,
 } from "./engine.ts";
 import { gateCapabilities } from "./gate/capabilities.ts";
 import { matches } from "./gate/query.ts";
@@ -90,12 +91,11 @@ export class GateEngine implements Engine {
   }
 
   async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
-    const none = { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
     const { found, unwritten } = await this.#read(
       (otherThan) => this.#store.gateRuns.count(this.name, { ...query, otherThan }),
       signal,
     );
-    const counts = { ...none, ...found };
+    const counts = { ...noWorkflows(), ...found };
     for (const one of workflowsIn(unwritten)) if (matches(query, one)) counts[one.status] += 1;
     return counts;
   }

@@ -1,17 +1,18 @@
-import type {
-  Capabilities,
-  Engine,
-  EngineStatus,
-  EngineTimer,
-  EngineTraceEntry,
-  EngineWorkflow,
-  HoldAnswer,
-  ListQuery,
-  Observation,
-  ObservedStep,
-  OpenQuery,
-  ReleaseAnswer,
-  WorkflowQuery,
+import {
+  type Capabilities,
+  type Engine,
+  type EngineStatus,
+  type EngineTimer,
+  type EngineTraceEntry,
+  type EngineWorkflow,
+  type HoldAnswer,
+  type ListQuery,
+  noWorkflows,
+  type Observation,
+  type ObservedStep,
+  type OpenQuery,
+  type ReleaseAnswer,
+  type WorkflowQuery,
 } from "./engine.ts";
 import { type AdminAddress, AdminApi, type Lane } from "./restate/admin-api.ts";
 import { restateCapabilities } from "./restate/capabilities.ts";
@@ -139,16 +140,7 @@ export class RestateEngine implements Engine {
   }
 
   async count(query: WorkflowQuery, signal?: AbortSignal): Promise<Record<EngineStatus, number>> {
-    const counts = {
-      pending: 0,
-      running: 0,
-      paused: 0,
-      silent: 0,
-      completed: 0,
-      failed: 0,
-      canceled: 0,
-      rolledBack: 0,
-    };
+    const counts = noWorkflows();
     const where = countWhere(query, await this.#metadata("read", signal));
     if (where === undefined) return counts;
     const rows = await this.#api.query<

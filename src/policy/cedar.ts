@@ -72,7 +72,7 @@ export function forgetPolicies({ name }: CedarPolicies): void {
  * a no. Throws what Cedar throws.
  */
 export function askCedar({ set, name, relevance, answers }: CedarPolicies, question: PolicyQuestion): CedarAnswer {
-  const request = requestOf(question, set, question.workflow?.workflowId);
+  const request = requestOf(question, set);
   const key = JSON.stringify([request.action.id, request.entities, relevance.of(request.context)]);
   const before = answers.get(key);
   if (before !== undefined) return before;
@@ -88,15 +88,10 @@ export function askCedar({ set, name, relevance, answers }: CedarPolicies, quest
   return answer;
 }
 
-/** The same for questions that these policies must answer alike; undefined where each has to be asked. */
-export function likeness({ set }: CedarPolicies, question: PolicyQuestion): string | undefined {
-  if (set.namesWorkflows || question.workflow === undefined) return undefined;
-  return JSON.stringify(requestOf(question, set, ""));
-}
-
-/** @param workflowId what the workflow is called in it: policies see it only as a literal that they name. */
-function requestOf(question: PolicyQuestion, set: PolicySet, workflowId = "") {
+/** Policies see what a workflow is called only as a literal: where none names one, all that look the same are asked as one. */
+function requestOf(question: PolicyQuestion, set: PolicySet) {
   const { principal, workflow } = question;
+  const workflowId = set.namesWorkflows ? (workflow?.workflowId ?? "") : "";
   const user = { type: "User", id: `${principal.issuer}|${principal.subject}` };
   const resource = workflow === undefined ? system : { type: "Workflow", id: workflowId };
   return {

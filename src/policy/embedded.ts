@@ -1,5 +1,5 @@
 import type { Logger } from "../log.ts";
-import { askCedar, type CedarAnswer, type CedarPolicies, forgetPolicies, likeness, parsePolicies } from "./cedar.ts";
+import { askCedar, type CedarAnswer, type CedarPolicies, forgetPolicies, parsePolicies } from "./cedar.ts";
 import type { PointDecision } from "./decision.ts";
 import type { DecisionPoint, PolicyQuestion } from "./policy.ts";
 import type { PolicySet } from "./policy-files.ts";
@@ -45,16 +45,8 @@ export class EmbeddedPoint implements DecisionPoint {
 
   async decideAll(questions: readonly PolicyQuestion[]): Promise<PointDecision[]> {
     const decided: PointDecision[] = [];
-    const alike = new Map<string, PointDecision>();
-    let by = this.#policies;
     for (const question of questions) {
-      if (by !== this.#policies) alike.clear();
-      by = this.#policies;
-      const key = likeness(by, question);
-      const known = key === undefined ? undefined : alike.get(key);
-      const decision = known ?? (await this.decide(question));
-      if (key !== undefined) alike.set(key, decision);
-      decided.push(decision);
+      decided.push(await this.decide(question));
       // Each takes up to a third of a millisecond of this process: others have their turn in between.
       if (decided.length % pauseEvery === 0) await new Promise((resolve) => setImmediate(resolve));
     }

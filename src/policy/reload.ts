@@ -91,16 +91,15 @@ export class PolicyReload {
       this.#log.error({ why }, "policy: what is in the folder cannot be used, the policy set of before goes on");
     }
     // Read again only once it has changed; but where the ledger could not be told, until it can.
-    if (await this.#tell("policy.refused", `the policy set ${this.#point.set.hash} goes on: ${why}`))
-      this.#read = looked;
+    if (await this.#tellRefused(`the policy set ${this.#point.set.hash} goes on: ${why}`)) this.#read = looked;
   }
 
-  async #tell(action: string, message: string): Promise<boolean> {
+  async #tellRefused(message: string): Promise<boolean> {
     try {
-      await this.#append(action, message);
+      await this.#append("policy.refused", message);
       return true;
     } catch (error) {
-      this.#log.error({ err: error, action }, "what became of a policy set could not be recorded");
+      this.#log.error({ err: error }, "what became of a policy set could not be recorded");
       return false;
     }
   }

@@ -436,9 +436,9 @@ async function preview(
     deadlinesAtRisk: await deadlinesAtRisk(resolved.byEngine, new Date(now + horizonMs), context.signal),
     expressionFailures: resolved.selector.errors.count,
     expressionFailureMessage: resolved.selector.errors.lastMessage,
-    unreachableEngines: resolved.unreachable.map(({ engine, message }) => ({
+    unreachableEngines: resolved.unreachable.map(({ engine, message, since }) => ({
       engine,
-      since: timestampFromMs(now),
+      since: timestampFromMs(since),
       message,
     })),
   });

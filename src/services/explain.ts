@@ -14,6 +14,7 @@ import {
   Workflow_StatusSchema,
   WorkflowSchema,
 } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { parseLabel } from "../brakes/selector/validate.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Call } from "../interceptors/context.ts";
@@ -63,9 +64,7 @@ function workflowOf({ engine, type, name, status, owner, labels }: ExplainedWork
     workflowId: `${engine}:explained`,
     ...{ engine, type, name, owner },
     status: known.number as Workflow_Status,
-    labels: Object.fromEntries(
-      labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]),
-    ),
+    labels: Object.fromEntries(labels.map(parseLabel).map(({ key, value }) => [key, value])),
   });
 }
 

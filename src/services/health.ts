@@ -11,7 +11,7 @@ import type { Brakes } from "../brakes/brakes.ts";
 import type { Drills } from "../brakes/drill.ts";
 import { holds } from "../brakes/halt.ts";
 import type { Reconciler } from "../brakes/reconciler.ts";
-import type { EngineStatus } from "../engines/engine.ts";
+import { type EngineStatus, noWorkflows } from "../engines/engine.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import type { Reach } from "../policy/reach.ts";
 import { drillsWithin } from "./drill.ts";
@@ -132,7 +132,7 @@ export class HealthService {
 
   /** An engine that does not answer counts nothing; its component says so. */
   async #count(reach: Reach): Promise<Record<EngineStatus, number>> {
-    const sum = { pending: 0, running: 0, paused: 0, silent: 0, completed: 0, failed: 0, canceled: 0, rolledBack: 0 };
+    const sum = noWorkflows();
     const timeout = AbortSignal.timeout(limits.checkMs);
     const counting = this.#engines
       .select([], reach)

@@ -183,6 +183,27 @@ describe("a fault is told with its line, its key and what to do", () => {
       "ledger:\n  streams:\n    - { name: siem }",
       /^FILE:3: ledger\.streams\[0\]\.jsonl_file .*or otlp_url: one of the two/,
     ],
+    [
+      "ledger:\n  streams:\n    - { name: a, jsonl_file: x }\n    - { name: a, jsonl_file: y }",
+      /^FILE:2: ledger\.streams have to have different names/,
+    ],
+    ["ledger:\n  witnesses: ['http://witness.example.com/']", /^FILE:2: ledger\.witnesses\[0\] has to be https:/],
+    [
+      "policy:\n  remotes:\n    - { name: kos, form: grpc, url: 'https://k' }\n    - { name: kos, form: authzen, url: 'https://l' }",
+      /^FILE:2: policy\.remotes have to have different names/,
+    ],
+    [
+      "policy:\n  remotes:\n    - { name: cedar, form: grpc, url: 'https://k' }",
+      /^FILE:2: policy\.remotes cannot be called cedar/,
+    ],
+    [
+      "policy:\n  remotes:\n    - { name: kos, form: grpc, url: 'https://k', cert_file: c }",
+      /^FILE:3: policy\.remotes\[0\]\.cert_file goes with key_file/,
+    ],
+    [
+      "policy:\n  embedded: false\n  dir: p\n  remotes:\n    - { name: kos, form: grpc, url: 'https://k' }",
+      /^FILE:\d: policy\.dir/,
+    ],
     ["policy:\n  embedded: false", /^FILE:2: policy\.embedded is false, and there are no remotes: nobody/],
     [
       "policy:\n  remotes:\n    - { name: kos, form: grpc, url: 'http://kos.internal' }",

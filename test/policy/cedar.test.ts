@@ -8,8 +8,10 @@ import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { governance } from "../../gen/missioncontrol/v1/governance_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Workflow_Status, WorkflowSchema } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { askCedar, parsePolicies } from "../../src/policy/cedar.ts";
 import { openPolicy } from "../../src/policy/open.ts";
 import type { PolicyQuestion } from "../../src/policy/policy.ts";
+import { readPolicies } from "../../src/policy/policy-files.ts";
 
 const shipped = join(import.meta.dirname, "../../policies");
 const log = pino({ level: "silent" });
@@ -186,15 +188,18 @@ describe("a folder of policies", () => {
     const [, , third] = workflows;
     if (third) third.labels = { tier: "2" };
     const allowed = async () => {
+      const questions = workflows.map((one) => ({ ...pause, workflow: one }));
       const policy = await openPolicy({ dir }, log);
-      const decisions = await policy.checkAll(workflows.map((one) => ({ ...pause, workflow: one })));
-      return decisions.map((decision) => decision.allowed);
+      const decisions = await policy.checkAll(questions);
+      const cedar = parsePolicies(await readPolicies(dir));
+      for (const question of questions) askCedar(cedar, question);
+      return [...decisions.map((decision) => decision.allowed), cedar.answers.size];
     };
     await write(`@id("tier-2") forbid (principal, action, resource is Workflow)
       when { resource.hasTag("tier") && resource.getTag("tier") == "2" };`);
-    expect(await allowed()).toEqual([true, true, false]);
+    expect(await allowed()).toEqual([true, true, false, 2]);
     await write(`@id("that-one") forbid (principal, action, resource) when { resource == Workflow::"restate:inv_2" };`);
-    expect(await allowed()).toEqual([true, false, true]);
+    expect(await allowed()).toEqual([true, false, true, 3]);
   });
 
   it("without policies, without a schema, or that is not there is refused at load", async () => {

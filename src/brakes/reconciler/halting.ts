@@ -83,9 +83,9 @@ export class Halting {
       await this.#hold([...ids].filter((id) => !stands(id)));
       for (const [brakeId, count] of counts) {
         this.#begun.set(brakeId, count);
-        // What was looked at a moment ago does not know of these.
-        this.#lookTime = performance.now();
       }
+      // What was looked at a moment ago does not know of these. Single ones, over and over, put no look off.
+      if (ids.size > few) this.#lookTime = performance.now();
       // A command writes what it catches page by page: the next one is asked for as soon as it is there.
       if (counts.size === 0 && !this.#catching.isWriting(this.#on.engine.name)) return;
       if (counts.size === 0) await until(brakes, () => this.#fresh().counts.size > 0, writingMs, signal);
@@ -262,6 +262,7 @@ export class Halting {
         ),
       );
       this.#catching.looked(brake, engine.name);
+      if (first) brakes.touched(brake.brakeId);
     }
     this.#unwritten = unwritten;
     return caught;

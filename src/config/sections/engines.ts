@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { type GateConfig, gateDefaults } from "../../engines/gate/config.ts";
 import type { RestateConfig } from "../../engines/open.ts";
-import { duration, section } from "../section.ts";
+import { duration, name, section } from "../section.ts";
 
 const adminUrl = z.string().transform((given, context): RestateConfig["address"] => {
   const socketPath = /^unix:(\/.{1,100})$/.exec(given)?.[1];
@@ -22,13 +22,9 @@ const adminUrl = z.string().transform((given, context): RestateConfig["address"]
   return z.NEVER;
 });
 
-/** How it is called here; workflow ids start with it. */
-const name = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -, a letter first");
-
 const restate = section({
-  name,
+  /** Workflow ids start with it. */
+  name: name(),
   kind: z.literal("restate"),
   /** Its admin API. It has no authentication of its own: let nobody else reach it. */
   admin_url: adminUrl,
@@ -42,7 +38,7 @@ const kept = {
 };
 
 /** Runtimes that attach to the Gate service. */
-const gate = section({ name, kind: z.literal("gate"), ...kept }).transform(
+const gate = section({ name: name(), kind: z.literal("gate"), ...kept }).transform(
   ({ silent_after, retention, ...engine }): GateConfig => ({
     ...engine,
     silentAfterMs: silent_after,
@@ -52,7 +48,8 @@ const gate = section({ name, kind: z.literal("gate"), ...kept }).transform(
 
 /** The AI-First Runtime, by its governance hooks. */
 const aiFirst = section({
-  name,
+  /** Workflow ids start with it. */
+  name: name(),
   kind: z.literal("ai-first"),
   ...kept,
   /** The runtime's own timeout of its hooks. */

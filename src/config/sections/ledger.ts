@@ -1,19 +1,11 @@
 import * as z from "zod";
 import type { SinkConfig } from "../../ledger/stream/sink.ts";
-import { duration, path, section, text } from "../section.ts";
-
-const loopback = ["127.0.0.1", "[::1]", "localhost"];
-
-/** True where nobody else can be in between. */
-function isSafe(url: string): boolean {
-  const { protocol, hostname } = new URL(url);
-  return protocol === "https:" || loopback.includes(hostname);
-}
+import { duration, isSafe, name, path, section, text } from "../section.ts";
 
 /** Where the ledger is streamed to. */
 function sink(baseDir: string) {
   return section({
-    name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -"),
+    name: name(),
     /** A file that lines of JSON are appended to. */
     jsonl_file: path(baseDir).optional(),
     /** An OpenTelemetry collector's endpoint for logs (OTLP over HTTP). */

@@ -8,12 +8,11 @@ import { governance } from "../../../gen/missioncontrol/v1/governance_pb.ts";
 import { MissionControl } from "../../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { Revocations } from "../../../gen/missioncontrol/v1/revocations_pb.ts";
 import type { RemoteFiles } from "../../policy/remote/files.ts";
-import { duration, path, section, text } from "../section.ts";
+import { duration, isSafe, name, path, section, text } from "../section.ts";
 
 const actions = [MissionControl, Brakes, AuditLog, Revocations, GateTokens, Access]
   .flatMap(({ methods }) => methods)
   .map((method) => getOption(method, governance).action);
-const loopback = ["127.0.0.1", "[::1]", "localhost"];
 
 /** What may go on where a remote cannot be asked. */
 const rule = section({
@@ -26,7 +25,7 @@ const rule = section({
 /** A decision point to ask over the network. */
 function remote(baseDir: string) {
   return section({
-    name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "has to be 1 to 63 characters of a-z, 0-9 and -"),
+    name: name(),
     form: z.enum(["grpc", "authzen"]),
     url: z.url({ protocol: /^https?$/, error: "has to be a URL like https://kos.internal:8040" }),
     /** Why it is spoken to without TLS, where it is not on this machine. */
@@ -40,13 +39,10 @@ function remote(baseDir: string) {
     token_file: path(baseDir).optional(),
     when_unreachable: z.array(rule).max(32).optional(),
   })
-    .refine(
-      ({ url, plaintext_because }) => {
-        const { protocol, hostname } = new URL(url);
-        return protocol === "https:" || plaintext_because !== undefined || loopback.includes(hostname);
-      },
-      { path: ["url"], error: "has to be https://, or plaintext_because has to say why it may do without" },
-    )
+    .refine(({ url, plaintext_because }) => plaintext_because !== undefined || isSafe(url), {
+      path: ["url"],
+      error: "has to be https://, or plaintext_because has to say why it may do without",
+    })
     .refine(({ cert_file, key_file }) => (cert_file === undefined) === (key_file === undefined), {
       path: ["cert_file"],
       error: "goes with key_file: name both or neither",

@@ -5,6 +5,7 @@ import type { TestResult } from "../../../policy/policy-tests.ts";
 import { CliFailure, exitCodes } from "../../failure.ts";
 import { examples } from "../../options.ts";
 import type { Flags, Host } from "../../session.ts";
+import { outputOf } from "../../settings.ts";
 
 export function testPolicyFolder(policy: Command, host: Host): void {
   policy
@@ -28,7 +29,7 @@ export function testPolicyFolder(policy: Command, host: Host): void {
       });
       const failed = results.filter(({ fault }) => fault !== "");
       const count = Object.keys(set.policies).length;
-      if ((flags.output ?? host.env.MCTL_OUTPUT) === "json") {
+      if (outputOf(flags, host) === "json") {
         const tests = results.map(({ file, name, fault }) => ({ file, name, passed: fault === "", fault }));
         host.stdout.write(`${JSON.stringify({ policySetHash: set.hash, policies: count, tests })}\n`);
       } else {
