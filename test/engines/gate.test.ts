@@ -236,6 +236,24 @@ test("what is not heard of is silent, which is a change; and is forgotten in the
   expect(await shown("a")).toBeUndefined();
 });
 
+test("what waits at the gate is there, however long; of two steps that wait the one that leaves makes nothing silent", async () => {
+  await restart({ silentAfterMs: 50 });
+  await engine.runs.report([started("a"), started("b")]);
+  await engine.hold(["a"]);
+  const [leaving, rest] = [new AbortController(), new AbortController()];
+  const waits = [leaving, rest].map(({ signal }, i) =>
+    engine.runs.ask({ run: { id: "a" }, step: step(String(i)) }, signal),
+  );
+  await vi.waitFor(async () => expect((await shown("b"))?.status).toBe("silent"));
+  expect((await shown("a"))?.status).toBe("paused");
+  leaving.abort();
+  await expect(waits[0]).rejects.toThrow();
+  expect((await shown("a"))?.status).toBe("paused");
+  rest.abort();
+  await expect(waits[1]).rejects.toThrow();
+  expect((await shown("a"))?.status).toBe("silent");
+});
+
 test("what has ended is forgotten after its time, or where there is too much of it, with its steps", async () => {
   await engine.runs.report(["a", "b", "c"].flatMap((id) => [started(id), begun(id, "1"), ended(id)]));
   await restart({ silentAfterMs: 100, endedRuns: 1 });

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { type GateServer, startGateServer } from "../fixture/gate-server.ts";
@@ -147,6 +148,19 @@ test.each(["DENY", "ALLOW", "PAUSE"] as const)(
     expect(workflow?.statusDetail).toContain(atTimeout === "ALLOW" ? "refund" : `answered ${atTimeout}`);
   },
 );
+
+test("where it cannot be recorded that a held step is let go, its runtime gets no decision at all", async () => {
+  await server.stop();
+  await start({ hooks: { timeoutMs: 1_000, atTimeout: "ALLOW" } });
+  const id = randomUUID();
+  await post(hook("pre_execution", id));
+  await pause(id);
+  const lock = new DatabaseSync(server.databasePath);
+  lock.exec("BEGIN IMMEDIATE");
+  const { status, body } = await post(hook("pre_step", id));
+  lock.close();
+  expect({ status, decision: body.decision }).toEqual({ status: 503, decision: undefined });
+});
 
 test("a step that is held when its run ends is answered DENY, which is in the ledger before: its end lets nothing go", async () => {
   const id = randomUUID();
