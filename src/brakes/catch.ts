@@ -87,7 +87,8 @@ export class Catching {
  * The holds that a brake is to get on these workflows: those that its selector matches and, where it takes descendants along,
  * the children of what it holds. Workflows that have one already get none.
  *
- * @param late true where the brake was engaged before.
+ * @param look what is caught at the engagement and what is at the first look afterwards was there when it was engaged, as far as it
+ *   is as old by the engine's clock; what is caught later was not.
  * @param byGate the engine's own ids of those that stand paused because a gate held them: that is ours, not somebody else's.
  */
 export function catchAll(
@@ -96,7 +97,7 @@ export function catchAll(
   brake: Brake,
   engine: string,
   rows: readonly EngineWorkflow[],
-  late: boolean,
+  look: "engagement" | "first" | "later",
   byGate: ReadonlySet<string> = new Set(),
 ): Hold[] {
   const now = Date.now();
@@ -110,12 +111,14 @@ export function catchAll(
     const workflowId = formatWorkflowId(engine, row.id);
     const shown = byGate.has(row.id) ? "running" : row.status;
     const halt = beginHalt(shown, brakes.on(workflowId), now);
+    const missed = look === "first" && row.createTime.getTime() <= (brake.engageTime ?? 0);
     found.set(workflowId, {
       brakeId: brake.brakeId,
       workflowId,
       traits: { type: row.type, labels: row.labels },
       catchTime: now,
-      late,
+      late: look !== "engagement" && !missed,
+      ...(missed && { missed }),
       caughtThrough,
       order: order++,
       ended: false,

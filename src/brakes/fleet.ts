@@ -376,7 +376,7 @@ export class FleetCommands {
     for (const [engine, rows] of resolved.byEngine) {
       const byGate = await this.#pausedByGate(engine, rows);
       if (byGate === undefined) continue;
-      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, false, byGate);
+      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, "engagement", byGate);
       for (const hold of found) all.push({ ...hold, order: all.length });
       lookedAt.push(engine.name);
     }

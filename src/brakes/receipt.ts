@@ -43,6 +43,7 @@ export function fleetReceipt(
     else if (!hold.ended) receipt.pending++;
     if (hold.ended) receipt.ended++;
     if (hold.caughtThrough !== "") receipt.descendants++;
+    if (hold.missed) receipt.missedAtFirst++;
     if (hold.late) receipt.caughtLater++;
     else if (standstillTime !== undefined && last !== undefined) last = Math.max(last, standstillTime);
     else if (!hold.ended) last = undefined;

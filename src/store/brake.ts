@@ -92,8 +92,10 @@ export interface Hold {
   /** As it was caught: what decides who may see the hold. Unset in what earlier versions wrote. */
   readonly traits?: Traits | undefined;
   readonly catchTime: number;
-  /** True where it was caught after the engagement. */
+  /** True where it was not there at the engagement, as far as is known: it started, or came to match, later. */
   readonly late: boolean;
+  /** True where it was open at the engagement already and was missed then: its engine did not answer, or the server stopped. */
+  readonly missed?: boolean | undefined;
   /** The held parent through which it was caught; "" where the selector matched it itself. */
   readonly caughtThrough: string;
   /** Its place in the order in which the brake caught its workflows, from 0. */

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Brake, BrakeSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
@@ -41,7 +41,7 @@ async function sleepers(count: number): Promise<{ near: string[]; far: string[] 
 
 const engage = async (workflowIds: readonly string[], ms = 0) => {
   const { brake } = await server.brakes.engageBrake({
-    selector: { types: ["Sleeper"], workflowIds: [...workflowIds] },
+    selector: { types: ["Sleeper", "Steps"], workflowIds: [...workflowIds] },
     reason: "test",
     wait: durationFromMs(ms),
   });
@@ -75,7 +75,10 @@ test.each(["unreachable", "silent"] as const)(
   "an engine that is %s does not keep the others from being held; it is told, tried again, and caught up with",
   async (fault) => {
     const ids = await sleepers(2);
-    const all = [...ids.near, ...ids.far];
+    // Always in a step, so that it takes its time to stand.
+    const slow = await far.start("Steps/run", { count: 1_000, ms: 400 });
+    await far.steps.untilStep(slow, "step-1");
+    const all = [...ids.near, ...ids.far, `far:${slow}`];
     line.set(fault);
     const preview = await server.brakes.previewBrake({ selector: { workflowIds: all } });
     expect(preview.matched).toBe(2);
@@ -90,12 +93,32 @@ test.each(["unreachable", "silent"] as const)(
     // Nobody has looked there since it was engaged: neither is a number told, nor that all stand.
     expect(outage?.lastKnown).toBeUndefined();
     expect(held.receipt?.allStandingTime).toBeUndefined();
+    const back = Date.now();
     line.set("none");
-    const whole = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.standing === 4);
-    expect(whole.receipt).toMatchObject({ matched: 4, caughtLater: 2, unreachableEngines: [] });
+    // They were open before: they are what was to be held, and all stand only when they do.
+    const whole = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.allStandingTime !== undefined);
+    expect(whole.receipt).toMatchObject({ matched: 5, standing: 5, caughtLater: 0, missedAtFirst: 3 });
+    expect(whole.receipt?.unreachableEngines).toEqual([]);
+    expect(timestampMs(whole.receipt?.allStandingTime ?? timestampFromMs(0))).toBeGreaterThanOrEqual(back);
     await release(brake.brakeId);
   },
 );
+
+test("of an engine that was away at the engagement, what started since is caught later, and what was open before was missed", async () => {
+  const before = await far.start("Awaiter/run");
+  await far.steps.untilAwakeable(before);
+  line.set("unreachable");
+  const { brake } = await server.brakes.engageBrake({ selector: { types: ["Awaiter"] }, reason: "test" });
+  const brakeId = brake?.brakeId ?? "";
+  const since = await far.start("Awaiter/run");
+  await far.steps.untilAwakeable(since);
+  // A server that starts anew meanwhile knows as much.
+  await server.restart();
+  line.set("none");
+  const whole = await untilBrake(brakeId, ({ receipt }) => receipt?.standing === 2);
+  expect(whole.receipt).toMatchObject({ matched: 2, caughtLater: 1, missedAtFirst: 1 });
+  await release(brakeId);
+});
 
 test("an engine that goes away while a brake stands is told with what was held there last, since when, until it is back", async () => {
   const ids = await sleepers(2);

@@ -138,7 +138,7 @@ export class Halting {
     const { engine, brakes } = this.#on;
     const byGate = new Set(held.map(({ id }) => id));
     for (const brake of standing) {
-      const found = catchAll(brakes, this.#catching.selector(brake), brake, engine.name, held, true, byGate);
+      const found = catchAll(brakes, this.#catching.selector(brake), brake, engine.name, held, "later", byGate);
       await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught by their gates`);
     }
   }
@@ -255,7 +255,7 @@ export class Halting {
       const rows = first ? await engine.open(all, signal) : moving;
       const paused = first ? rows.filter((row) => row.status === "paused").map((row) => row.id) : [];
       const byGate = paused.length > 0 ? await engine.pausedByGate(paused, signal) : new Set<string>();
-      const found = catchAll(brakes, selector, brake, engine.name, rows, true, byGate);
+      const found = catchAll(brakes, selector, brake, engine.name, rows, first ? "first" : "later", byGate);
       await write(
         found.filter(
           (hold) => !unwritten.some((one) => one.workflowId === hold.workflowId && one.brakeId === hold.brakeId),

@@ -53,7 +53,7 @@ export function silentGates(gates: readonly GateAck[]): string | undefined {
 }
 
 function describeMatched(receipt: FleetReceipt): string {
-  const { matched, standing, halting, pending, ended, descendants, caughtLater } = receipt;
+  const { matched, standing, halting, pending, ended, descendants, caughtLater, missedAtFirst } = receipt;
   const of = [
     `${standing} standing`,
     ...(halting > 0 ? [`${halting} still halting`] : []),
@@ -63,6 +63,7 @@ function describeMatched(receipt: FleetReceipt): string {
   const caught = [
     ...(descendants > 0 ? [`${descendants} as descendants`] : []),
     ...(caughtLater > 0 ? [`${caughtLater} after it was engaged`] : []),
+    ...(missedAtFirst > 0 ? [`${missedAtFirst} that were open before and could not be reached at first`] : []),
   ];
   return `${matched}: ${of.join(", ")}${caught.length > 0 ? `\ncaught ${caught.join(", ")}` : ""}`;
 }

@@ -37,6 +37,13 @@ test("get shows what it holds, why, until when, who has to approve it, and the r
   expect(stdout).toMatch(/^gates +0 of 1 confirmed that they hold\n +NO ANSWER from refunds-1 \(detached\)$/m);
 });
 
+test("what could not be reached at first is told beside what came later", async () => {
+  const { stdout } = await get(brake({ receipt: { ...allStanding, caughtLater: 1, missedAtFirst: 3 } }));
+  expect(stdout).toMatch(
+    /^ +caught .*1 after it was engaged, 3 that were open before and could not be reached at first$/m,
+  );
+});
+
 test("where nothing was there to hold, no standstill is claimed", async () => {
   const later = { ...allStanding, matched: 2, standing: 2, caughtLater: 2 };
   expect((await get(brake({ receipt: later }))).stdout).toMatch(
