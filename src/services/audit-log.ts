@@ -4,6 +4,8 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import {
   type AuditEntry,
   type AuditLog,
+  type FollowAuditEntriesRequest,
+  type ListAuditEntriesRequest,
   type ListAuditEntriesResponse,
   ListAuditEntriesResponseSchema,
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
@@ -15,6 +17,7 @@ import type { Reach } from "../policy/reach.ts";
 import type { EntryQuery, Store } from "../store/store.ts";
 import { auditProofs, mustReachAll } from "./audit-proofs.ts";
 import { callerOf } from "./caller.ts";
+import { EntryFollower, type Wanted } from "./entry-follower.ts";
 import type { EntrySight } from "./entry-sight.ts";
 
 const defaultPage = 100;
@@ -23,30 +26,25 @@ const looked = { atOnce: 500, most: 10_000 } as const;
 
 /** The AuditLog service: translate, call, translate. */
 export function auditLogService(store: Store, proofs: LedgerProofs, sight: EntrySight): ServiceImpl<typeof AuditLog> {
+  const follower = new EntryFollower(store, sight);
   return {
     ...auditProofs(proofs, store, sight),
 
     async listAuditEntries(request, context) {
       const limit = request.pageSize || defaultPage;
       const reach = reachOf(callerOf(context).call);
-      const query = {
-        subject: request.subject || undefined,
-        actions: request.action.length === 0 ? undefined : request.action,
-        target: request.target || undefined,
-        callId: request.callId || undefined,
-        requestId: request.requestId || undefined,
-        brakeId: request.brakeId || undefined,
-        verdict: request.verdict || undefined,
-        phases: request.phase.length === 0 ? undefined : request.phase,
-        since: request.since && timestampMs(request.since),
-        until: request.until && timestampMs(request.until),
-        before: sequenceOf(request.pageToken),
-      };
+      const until = request.until && timestampMs(request.until);
+      const query = { ...wantedBy(request), until, before: sequenceOf(request.pageToken) };
       if (reach.isLimited) return listWithin(store, sight, reach, query, limit, context.signal);
       const { entries, lookedTo } = await store.listEntries({ ...query, limit: limit + 1 });
       const page = entries.slice(0, limit);
       const next = entries.length > limit ? page.at(-1)?.sequence : lookedTo;
       return create(ListAuditEntriesResponseSchema, { entries: page, nextPageToken: String(next ?? "") });
+    },
+
+    followAuditEntries(request, context) {
+      const reach = reachOf(callerOf(context).call);
+      return follower.follow({ wanted: wantedBy(request), after: request.after, reach, signal: context.signal });
     },
 
     async eraseSubject({ subject }, context) {
@@ -60,6 +58,20 @@ export function auditLogService(store: Store, proofs: LedgerProofs, sight: Entry
         auditEntryId,
       });
     },
+  };
+}
+
+function wantedBy(request: ListAuditEntriesRequest | FollowAuditEntriesRequest): Wanted {
+  return {
+    subject: request.subject || undefined,
+    actions: request.action.length === 0 ? undefined : request.action,
+    target: request.target || undefined,
+    callId: request.callId || undefined,
+    requestId: request.requestId || undefined,
+    brakeId: request.brakeId || undefined,
+    verdict: request.verdict || undefined,
+    phases: request.phase.length === 0 ? undefined : request.phase,
+    since: request.since && timestampMs(request.since),
   };
 }
 

@@ -193,9 +193,9 @@ export class EntryIndex {
   }
 
   /** Between which sequences the entries of that time are. */
-  #range({ since, until, before }: EntryQuery): { lowest: number; highest: number } {
+  #range({ since, until, after = 0n, before }: EntryQuery): { lowest: number; highest: number } {
     const highest = Math.min(this.#entries.head, before === undefined ? Number.POSITIVE_INFINITY : Number(before) - 1);
-    const lowest = this.#entries.prunedTo + 1;
+    const lowest = Math.max(this.#entries.prunedTo, Number(after)) + 1;
     if (since === undefined && until === undefined) return { lowest, highest };
     const { first, last } = this.#sql.blocks.get(since ?? 0, until ?? Number.MAX_SAFE_INTEGER) ?? {};
     const unindexed = this.#indexedTo + 1;

@@ -145,7 +145,8 @@ export interface EntryQuery {
   readonly since?: number | undefined;
   /** ms since the epoch, exclusive. */
   readonly until?: number | undefined;
-  /** Only entries before this sequence. */
+  /** Only entries behind this sequence, and before that one. */
+  readonly after?: bigint | undefined;
   readonly before?: bigint | undefined;
   readonly limit: number;
 }

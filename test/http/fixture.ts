@@ -130,6 +130,7 @@ export async function startPort(options: FixtureOptions = {}): Promise<Fixture> 
       requests.push({ method: "ListAuditEntries", request });
       return { entries: [] };
     },
+    followAuditEntries: async function* () {},
     getAuditReceipt: () => ({}),
     getCheckpoint: () => ({}),
     rotateLedgerKey: () => ({}),

@@ -155,6 +155,7 @@ const fields = (): Record<string, fc.Arbitrary<unknown>> => {
     issuer: fc.constant("mission-control-dev"),
     token_id: fc.constant("of-nobody"),
     gate_token_id: fc.constant("gt_none"),
+    after: fc.constant(0n),
   };
 };
 
@@ -174,13 +175,13 @@ async function ask(door: Door, method: DescMethod, request: object, token: strin
   const leave = new AbortController();
   const conversation = door.open(server.url, request as never, { token, signal: leave.signal });
   const messages: Answer<DescMethod>["messages"] = [];
-  const endless = method.name.startsWith("Watch");
+  const endless = method.name.startsWith("Watch") || method === AuditLog.method.followAuditEntries;
   for (;;) {
     const step = await conversation.next();
     if (step.done) return { ...step.value, messages };
     messages.push(step.value);
-    const kind = (step.value as { kind?: number }).kind;
-    if (!endless || (method.name === "WatchWorkflows" && kind !== Kind.SNAPSHOT_END)) continue;
+    const { kind, entry } = step.value as { kind?: number; entry?: unknown };
+    if (!endless || entry !== undefined || (method.name === "WatchWorkflows" && kind !== Kind.SNAPSHOT_END)) continue;
     leave.abort();
     await conversation.return(step.value as never).catch(() => undefined);
     return {
@@ -246,7 +247,9 @@ test("no answer of any RPC by any protocol mentions a workflow, or a brake, that
 
 function plain(method: DescMethod, { messages, callId: _, ...ending }: Answer<DescMethod>, id: string): string {
   const said = [JSON.stringify(ending), ...messages.map((message) => toJsonString(method.output, message))].join("\n");
-  return said.replaceAll(id, "ID").replaceAll(id.replace("restate:", ""), "ID");
+  // The ledger has grown between the two: by the first call.
+  const still = method === AuditLog.method.followAuditEntries ? said.replace(/"after":"\d+"/, "") : said;
+  return still.replaceAll(id, "ID").replaceAll(id.replace("restate:", ""), "ID");
 }
 
 test("a preview counts what is within, and nothing else", async () => {

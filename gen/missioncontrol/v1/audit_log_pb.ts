@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file missioncontrol/v1/audit_log.proto.
  */
 export const file_missioncontrol_v1_audit_log: GenFile = /*@__PURE__*/
-  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIrUBChpFeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZRIvCgViZWdpbhgBIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEJlZ2luSAASMQoFZW50cnkYAiABKAsyIC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRlZEVudHJ5SAASKwoDZW5kGAMgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0RW5kSABCBgoEbGluZSKSAQoNRXhwb3J0ZWRFbnRyeRIQCghzZXF1ZW5jZRgBIAEoAxINCgVieXRlcxgCIAEoDBIsCgVlbnRyeRgDIAEoCzIdLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkSMgoLZGlzY2xvc3VyZXMYBCADKAsyHS5taXNzaW9uY29udHJvbC52MS5EaXNjbG9zdXJlIuIDChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhIhCgZhY3Rpb24YAiADKAlCEbpIDpIBCxAQIgdyBRABGIABEhgKBnRhcmdldBgDIAEoCUIIukgFcgMYgAQSRQoFcGhhc2UYBCADKA4yIy5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5LlBoYXNlQhG6SA6SAQsQCCIHggEEEAEgABIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KCXBhZ2Vfc2l6ZRgHIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAggASgJQgi6SAVyAxiAAhIZCgdjYWxsX2lkGAkgASgJQgi6SAVyAxiAARIcCgpyZXF1ZXN0X2lkGAogASgJQgi6SAVyAxiAARJACgd2ZXJkaWN0GAsgASgOMiUubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5WZXJkaWN0Qgi6SAWCAQIQARIaCghicmFrZV9pZBgMIAEoCUIIukgFcgMYgAEiYwoYTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlEi4KB2VudHJpZXMYASADKAsyHS5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLlBwoKQXVkaXRFbnRyeRIQCghlbnRyeV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgVwaGFzZRgEIAEoDjIjLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkuUGhhc2USLwoJcHJpbmNpcGFsGAUgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuUHJpbmNpcGFsEg4KBmFjdGlvbhgGIAEoCRIOCgZtZXRob2QYByABKAkSEAoIcHJvdG9jb2wYCCABKAkSDgoGdGFyZ2V0GAkgASgJEg8KB2NhbGxfaWQYCiABKAkSEgoKcmVxdWVzdF9pZBgLIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgMIAEoDBIOCgZyZWFzb24YDSABKAkSEQoJZW1lcmdlbmN5GA4gASgIEi0KCGRlY2lzaW9uGA8gASgLMhsubWlzc2lvbmNvbnRyb2wudjEuRGVjaXNpb24SDgoGZW5naW5lGBAgASgJEhAKCGJyYWtlX2lkGBEgASgJEhcKD2ludGVudF9lbnRyeV9pZBgSIAEoCRITCgtyZXN1bHRfY29kZRgTIAEoCRIUCgxlcnJvcl9yZWFzb24YFCABKAkSOwoPb2JzZXJ2ZWRfc3RhdHVzGBUgASgOMiIubWlzc2lvbmNvbnRyb2wudjEuV29ya2Zsb3cuU3RhdHVzEisKCGR1cmF0aW9uGBYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc3NhZ2UYFyABKAkSDQoFY291bnQYGCABKAMSDgoGdGlja2V0GBkgASgJEhsKE2VuZ2luZV9vcGVyYXRpb25faWQYGiABKAkSNwoOcmVxdWVzdF9maWVsZHMYGyADKAsyHy5taXNzaW9uY29udHJvbC52MS5SZXF1ZXN0RmllbGQSMgoLY29tbWl0bWVudHMYHCADKAsyHS5taXNzaW9uY29udHJvbC52MS5Db21taXRtZW50EhUKDWZyb21fZmFsbGJhY2sYHSABKAgSGQoRcmVxdWVzdF9zaWduYXR1cmUYHiABKAkiWQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIKCgZJTlRFTlQQARILCgdPVVRDT01FEAISCgoGREVOSUVEEAMSCAoEUkVBRBAEEgoKBlNZU1RFTRAFIjwKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEgsKB0FMTE9XRUQQARILCgdSRUZVU0VEEAIiKgoMUmVxdWVzdEZpZWxkEgwKBG5hbWUYASABKAkSDAoEanNvbhgCIAEoCSKEAQoJUHJpbmNpcGFsEg4KBmlzc3VlchgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEg0KBXJvbGVzGAMgAygJEhAKCHRva2VuX2lkGAQgASgJEh0KFWF1dGhlbnRpY2F0aW9uX21ldGhvZBgFIAEoCRIWCg5zb3VyY2VfYWRkcmVzcxgGIAEoCSJrCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkSEgoKcG9saWN5X2lkcxgDIAMoCRIXCg9wb2xpY3lfc2V0X2hhc2gYBCABKAkSEAoIYnlwYXNzZWQYBSADKAkypQgKCEF1ZGl0TG9nEqQBChBMaXN0QXVkaXRFbnRyaWVzEioubWlzc2lvbmNvbnRyb2wudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaKy5taXNzaW9uY29udHJvbC52MS5MaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2UiN4rnGBoKCmF1ZGl0LnJlYWQSCmF1ZGl0Lmxpc3QYAYLT5JMCExIRL3YxL2F1ZGl0L2VudHJpZXMSwAEKD0dldEF1ZGl0UmVjZWlwdBIpLm1pc3Npb25jb250cm9sLnYxLkdldEF1ZGl0UmVjZWlwdFJlcXVlc3QaKi5taXNzaW9uY29udHJvbC52MS5HZXRBdWRpdFJlY2VpcHRSZXNwb25zZSJWiucYHQoKYXVkaXQucmVhZBINYXVkaXQucmVjZWlwdBgBgtPkkwIvYgdyZWNlaXB0EiQvdjEvYXVkaXQvZW50cmllcy97ZW50cnlfaWR9L3JlY2VpcHQSpAEKDUdldENoZWNrcG9pbnQSJy5taXNzaW9uY29udHJvbC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBooLm1pc3Npb25jb250cm9sLnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSJAiucYIAoKYXVkaXQucmVhZBIQYXVkaXQuY2hlY2twb2ludBgBgtPkkwIWEhQvdjEvYXVkaXQvY2hlY2twb2ludBKtAQoSRXhwb3J0QXVkaXRFbnRyaWVzEiwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0QXVkaXRFbnRyaWVzUmVxdWVzdBotLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEF1ZGl0RW50cmllc1Jlc3BvbnNlIjiK5xgcCgphdWRpdC5yZWFkEgxhdWRpdC5leHBvcnQYAYLT5JMCEhIQL3YxL2F1ZGl0L2V4cG9ydDABErIBCg9Sb3RhdGVMZWRnZXJLZXkSKS5taXNzaW9uY29udHJvbC52MS5Sb3RhdGVMZWRnZXJLZXlSZXF1ZXN0GioubWlzc2lvbmNvbnRyb2wudjEuUm90YXRlTGVkZ2VyS2V5UmVzcG9uc2UiSIrnGCYKEGF1ZGl0LnJvdGF0ZV9rZXkSEGF1ZGl0LnJvdGF0ZV9rZXkYAoLT5JMCGDoBKiITL3YxL2F1ZGl0OnJvdGF0ZUtleRKiAQoMRXJhc2VTdWJqZWN0EiYubWlzc2lvbmNvbnRyb2wudjEuRXJhc2VTdWJqZWN0UmVxdWVzdBonLm1pc3Npb25jb250cm9sLnYxLkVyYXNlU3ViamVjdFJlc3BvbnNlIkGK5xgcCgthdWRpdC5lcmFzZRILYXVkaXQuZXJhc2UYAoLT5JMCGzoBKiIWL3YxL2F1ZGl0OmVyYXNlU3ViamVjdGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_personal, file_missioncontrol_v1_audit_proof, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
+  fileDesc("CiFtaXNzaW9uY29udHJvbC92MS9hdWRpdF9sb2cucHJvdG8SEW1pc3Npb25jb250cm9sLnYxIrUBChpFeHBvcnRBdWRpdEVudHJpZXNSZXNwb25zZRIvCgViZWdpbhgBIAEoCzIeLm1pc3Npb25jb250cm9sLnYxLkV4cG9ydEJlZ2luSAASMQoFZW50cnkYAiABKAsyIC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRlZEVudHJ5SAASKwoDZW5kGAMgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0RW5kSABCBgoEbGluZSKSAQoNRXhwb3J0ZWRFbnRyeRIQCghzZXF1ZW5jZRgBIAEoAxINCgVieXRlcxgCIAEoDBIsCgVlbnRyeRgDIAEoCzIdLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkSMgoLZGlzY2xvc3VyZXMYBCADKAsyHS5taXNzaW9uY29udHJvbC52MS5EaXNjbG9zdXJlIuIDChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhIhCgZhY3Rpb24YAiADKAlCEbpIDpIBCxAQIgdyBRABGIABEhgKBnRhcmdldBgDIAEoCUIIukgFcgMYgAQSRQoFcGhhc2UYBCADKA4yIy5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5LlBoYXNlQhG6SA6SAQsQCCIHggEEEAEgABIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KCXBhZ2Vfc2l6ZRgHIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAggASgJQgi6SAVyAxiAAhIZCgdjYWxsX2lkGAkgASgJQgi6SAVyAxiAARIcCgpyZXF1ZXN0X2lkGAogASgJQgi6SAVyAxiAARJACgd2ZXJkaWN0GAsgASgOMiUubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5WZXJkaWN0Qgi6SAWCAQIQARIaCghicmFrZV9pZBgMIAEoCUIIukgFcgMYgAEiYwoYTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlEi4KB2VudHJpZXMYASADKAsyHS5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKjAwoZRm9sbG93QXVkaXRFbnRyaWVzUmVxdWVzdBIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhIhCgZhY3Rpb24YAiADKAlCEbpIDpIBCxAQIgdyBRABGIABEhgKBnRhcmdldBgDIAEoCUIIukgFcgMYgAQSRQoFcGhhc2UYBCADKA4yIy5taXNzaW9uY29udHJvbC52MS5BdWRpdEVudHJ5LlBoYXNlQhG6SA6SAQsQCCIHggEEEAEgABIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoFYWZ0ZXIYBiABKANCB7pIBCICKABIAIgBARIZCgdjYWxsX2lkGAcgASgJQgi6SAVyAxiAARIcCgpyZXF1ZXN0X2lkGAggASgJQgi6SAVyAxiAARJACgd2ZXJkaWN0GAkgASgOMiUubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeS5WZXJkaWN0Qgi6SAWCAQIQARIaCghicmFrZV9pZBgKIAEoCUIIukgFcgMYgAFCCAoGX2FmdGVyIlkKGkZvbGxvd0F1ZGl0RW50cmllc1Jlc3BvbnNlEiwKBWVudHJ5GAEgASgLMh0ubWlzc2lvbmNvbnRyb2wudjEuQXVkaXRFbnRyeRINCgVhZnRlchgCIAEoAyLlBwoKQXVkaXRFbnRyeRIQCghlbnRyeV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgVwaGFzZRgEIAEoDjIjLm1pc3Npb25jb250cm9sLnYxLkF1ZGl0RW50cnkuUGhhc2USLwoJcHJpbmNpcGFsGAUgASgLMhwubWlzc2lvbmNvbnRyb2wudjEuUHJpbmNpcGFsEg4KBmFjdGlvbhgGIAEoCRIOCgZtZXRob2QYByABKAkSEAoIcHJvdG9jb2wYCCABKAkSDgoGdGFyZ2V0GAkgASgJEg8KB2NhbGxfaWQYCiABKAkSEgoKcmVxdWVzdF9pZBgLIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgMIAEoDBIOCgZyZWFzb24YDSABKAkSEQoJZW1lcmdlbmN5GA4gASgIEi0KCGRlY2lzaW9uGA8gASgLMhsubWlzc2lvbmNvbnRyb2wudjEuRGVjaXNpb24SDgoGZW5naW5lGBAgASgJEhAKCGJyYWtlX2lkGBEgASgJEhcKD2ludGVudF9lbnRyeV9pZBgSIAEoCRITCgtyZXN1bHRfY29kZRgTIAEoCRIUCgxlcnJvcl9yZWFzb24YFCABKAkSOwoPb2JzZXJ2ZWRfc3RhdHVzGBUgASgOMiIubWlzc2lvbmNvbnRyb2wudjEuV29ya2Zsb3cuU3RhdHVzEisKCGR1cmF0aW9uGBYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc3NhZ2UYFyABKAkSDQoFY291bnQYGCABKAMSDgoGdGlja2V0GBkgASgJEhsKE2VuZ2luZV9vcGVyYXRpb25faWQYGiABKAkSNwoOcmVxdWVzdF9maWVsZHMYGyADKAsyHy5taXNzaW9uY29udHJvbC52MS5SZXF1ZXN0RmllbGQSMgoLY29tbWl0bWVudHMYHCADKAsyHS5taXNzaW9uY29udHJvbC52MS5Db21taXRtZW50EhUKDWZyb21fZmFsbGJhY2sYHSABKAgSGQoRcmVxdWVzdF9zaWduYXR1cmUYHiABKAkiWQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIKCgZJTlRFTlQQARILCgdPVVRDT01FEAISCgoGREVOSUVEEAMSCAoEUkVBRBAEEgoKBlNZU1RFTRAFIjwKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEgsKB0FMTE9XRUQQARILCgdSRUZVU0VEEAIiKgoMUmVxdWVzdEZpZWxkEgwKBG5hbWUYASABKAkSDAoEanNvbhgCIAEoCSKEAQoJUHJpbmNpcGFsEg4KBmlzc3VlchgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEg0KBXJvbGVzGAMgAygJEhAKCHRva2VuX2lkGAQgASgJEh0KFWF1dGhlbnRpY2F0aW9uX21ldGhvZBgFIAEoCRIWCg5zb3VyY2VfYWRkcmVzcxgGIAEoCSJrCghEZWNpc2lvbhIPCgdhbGxvd2VkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkSEgoKcG9saWN5X2lkcxgDIAMoCRIXCg9wb2xpY3lfc2V0X2hhc2gYBCABKAkSEAoIYnlwYXNzZWQYBSADKAky2wkKCEF1ZGl0TG9nEqQBChBMaXN0QXVkaXRFbnRyaWVzEioubWlzc2lvbmNvbnRyb2wudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaKy5taXNzaW9uY29udHJvbC52MS5MaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2UiN4rnGBoKCmF1ZGl0LnJlYWQSCmF1ZGl0Lmxpc3QYAYLT5JMCExIRL3YxL2F1ZGl0L2VudHJpZXMSswEKEkZvbGxvd0F1ZGl0RW50cmllcxIsLm1pc3Npb25jb250cm9sLnYxLkZvbGxvd0F1ZGl0RW50cmllc1JlcXVlc3QaLS5taXNzaW9uY29udHJvbC52MS5Gb2xsb3dBdWRpdEVudHJpZXNSZXNwb25zZSI+iucYGgoKYXVkaXQucmVhZBIKYXVkaXQubGlzdBgBgtPkkwIaEhgvdjEvYXVkaXQvZW50cmllczpmb2xsb3cwARLAAQoPR2V0QXVkaXRSZWNlaXB0EikubWlzc2lvbmNvbnRyb2wudjEuR2V0QXVkaXRSZWNlaXB0UmVxdWVzdBoqLm1pc3Npb25jb250cm9sLnYxLkdldEF1ZGl0UmVjZWlwdFJlc3BvbnNlIlaK5xgdCgphdWRpdC5yZWFkEg1hdWRpdC5yZWNlaXB0GAGC0+STAi9iB3JlY2VpcHQSJC92MS9hdWRpdC9lbnRyaWVzL3tlbnRyeV9pZH0vcmVjZWlwdBKkAQoNR2V0Q2hlY2twb2ludBInLm1pc3Npb25jb250cm9sLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GigubWlzc2lvbmNvbnRyb2wudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIkCK5xggCgphdWRpdC5yZWFkEhBhdWRpdC5jaGVja3BvaW50GAGC0+STAhYSFC92MS9hdWRpdC9jaGVja3BvaW50Eq0BChJFeHBvcnRBdWRpdEVudHJpZXMSLC5taXNzaW9uY29udHJvbC52MS5FeHBvcnRBdWRpdEVudHJpZXNSZXF1ZXN0Gi0ubWlzc2lvbmNvbnRyb2wudjEuRXhwb3J0QXVkaXRFbnRyaWVzUmVzcG9uc2UiOIrnGBwKCmF1ZGl0LnJlYWQSDGF1ZGl0LmV4cG9ydBgBgtPkkwISEhAvdjEvYXVkaXQvZXhwb3J0MAESsgEKD1JvdGF0ZUxlZGdlcktleRIpLm1pc3Npb25jb250cm9sLnYxLlJvdGF0ZUxlZGdlcktleVJlcXVlc3QaKi5taXNzaW9uY29udHJvbC52MS5Sb3RhdGVMZWRnZXJLZXlSZXNwb25zZSJIiucYJgoQYXVkaXQucm90YXRlX2tleRIQYXVkaXQucm90YXRlX2tleRgCgtPkkwIYOgEqIhMvdjEvYXVkaXQ6cm90YXRlS2V5EqIBCgxFcmFzZVN1YmplY3QSJi5taXNzaW9uY29udHJvbC52MS5FcmFzZVN1YmplY3RSZXF1ZXN0GicubWlzc2lvbmNvbnRyb2wudjEuRXJhc2VTdWJqZWN0UmVzcG9uc2UiQYrnGBwKC2F1ZGl0LmVyYXNlEgthdWRpdC5lcmFzZRgCgtPkkwIbOgEqIhYvdjEvYXVkaXQ6ZXJhc2VTdWJqZWN0YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_missioncontrol_v1_audit_personal, file_missioncontrol_v1_audit_proof, file_missioncontrol_v1_governance, file_missioncontrol_v1_workflow]);
 
 /**
  * One line of an export.
@@ -237,6 +237,120 @@ export type ListAuditEntriesResponse = Message<"missioncontrol.v1.ListAuditEntri
  */
 export const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse> = /*@__PURE__*/
   messageDesc(file_missioncontrol_v1_audit_log, 3);
+
+/**
+ * Asks for the ledger entries that come and match all of what is set.
+ *
+ * @generated from message missioncontrol.v1.FollowAuditEntriesRequest
+ */
+export type FollowAuditEntriesRequest = Message<"missioncontrol.v1.FollowAuditEntriesRequest"> & {
+  /**
+   * Only those of this subject; empty: all.
+   *
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * Only these actions, e.g. "runtime.pause"; empty: all.
+   *
+   * @generated from field: repeated string action = 2;
+   */
+  action: string[];
+
+  /**
+   * Only those about this target, a full workflow_id; empty: all.
+   *
+   * @generated from field: string target = 3;
+   */
+  target: string;
+
+  /**
+   * Only these phases; empty: all.
+   *
+   * @generated from field: repeated missioncontrol.v1.AuditEntry.Phase phase = 4;
+   */
+  phase: AuditEntry_Phase[];
+
+  /**
+   * Only those written at or after this moment.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Begin behind the entry of this sequence, or go on where a stream was left: the last `after` that it sent. 0: from the oldest
+   * that is kept. Unset: only what comes from now on.
+   *
+   * @generated from field: optional int64 after = 6;
+   */
+  after?: bigint | undefined;
+
+  /**
+   * Only those of this call, by the x-request-id that its answer carried; empty: all.
+   *
+   * @generated from field: string call_id = 7;
+   */
+  callId: string;
+
+  /**
+   * Only those of requests with this request_id (idempotency key); empty: all.
+   *
+   * @generated from field: string request_id = 8;
+   */
+  requestId: string;
+
+  /**
+   * Only those of calls on which identity, roles and policy decided so; unset: all.
+   *
+   * @generated from field: missioncontrol.v1.AuditEntry.Verdict verdict = 9;
+   */
+  verdict: AuditEntry_Verdict;
+
+  /**
+   * Only those about this brake; empty: all.
+   *
+   * @generated from field: string brake_id = 10;
+   */
+  brakeId: string;
+};
+
+/**
+ * Describes the message missioncontrol.v1.FollowAuditEntriesRequest.
+ * Use `create(FollowAuditEntriesRequestSchema)` to create a new message.
+ */
+export const FollowAuditEntriesRequestSchema: GenMessage<FollowAuditEntriesRequest> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_audit_log, 4);
+
+/**
+ * One entry that is followed, or a sign of life.
+ *
+ * @generated from message missioncontrol.v1.FollowAuditEntriesResponse
+ */
+export type FollowAuditEntriesResponse = Message<"missioncontrol.v1.FollowAuditEntriesResponse"> & {
+  /**
+   * The entry; where the caller's roles have a scope, one within it. Unset once where all that there were are through, and after
+   * 15 s in which none came: the stream is alive.
+   *
+   * @generated from field: missioncontrol.v1.AuditEntry entry = 1;
+   */
+  entry?: AuditEntry | undefined;
+
+  /**
+   * Everything up to this sequence was told: asked with it as `after`, a stream goes on behind this message without a gap.
+   *
+   * @generated from field: int64 after = 2;
+   */
+  after: bigint;
+};
+
+/**
+ * Describes the message missioncontrol.v1.FollowAuditEntriesResponse.
+ * Use `create(FollowAuditEntriesResponseSchema)` to create a new message.
+ */
+export const FollowAuditEntriesResponseSchema: GenMessage<FollowAuditEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_missioncontrol_v1_audit_log, 5);
 
 /**
  * AuditEntry is one line of the ledger. It is stored as the bytes of this message and hashed as stored. Its personal values
@@ -465,7 +579,7 @@ export type AuditEntry = Message<"missioncontrol.v1.AuditEntry"> & {
  * Use `create(AuditEntrySchema)` to create a new message.
  */
 export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 4);
+  messageDesc(file_missioncontrol_v1_audit_log, 6);
 
 /**
  * What part of a call the entry records.
@@ -527,7 +641,7 @@ export type AuditEntry_Phase = (typeof AuditEntry_Phase)[keyof typeof AuditEntry
  * Describes the enum missioncontrol.v1.AuditEntry.Phase.
  */
 export const AuditEntry_PhaseSchema: GenEnum<AuditEntry_Phase> = /*@__PURE__*/
-  enumDesc(file_missioncontrol_v1_audit_log, 4, 0);
+  enumDesc(file_missioncontrol_v1_audit_log, 6, 0);
 
 /**
  * What identity, roles and policy decided about a call.
@@ -568,7 +682,7 @@ export type AuditEntry_Verdict = (typeof AuditEntry_Verdict)[keyof typeof AuditE
  * Describes the enum missioncontrol.v1.AuditEntry.Verdict.
  */
 export const AuditEntry_VerdictSchema: GenEnum<AuditEntry_Verdict> = /*@__PURE__*/
-  enumDesc(file_missioncontrol_v1_audit_log, 4, 1);
+  enumDesc(file_missioncontrol_v1_audit_log, 6, 1);
 
 /**
  * RequestField is one field of a request.
@@ -596,7 +710,7 @@ export type RequestField = Message<"missioncontrol.v1.RequestField"> & {
  * Use `create(RequestFieldSchema)` to create a new message.
  */
 export const RequestFieldSchema: GenMessage<RequestField> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 5);
+  messageDesc(file_missioncontrol_v1_audit_log, 7);
 
 /**
  * Principal is who called.
@@ -652,7 +766,7 @@ export type Principal = Message<"missioncontrol.v1.Principal"> & {
  * Use `create(PrincipalSchema)` to create a new message.
  */
 export const PrincipalSchema: GenMessage<Principal> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 6);
+  messageDesc(file_missioncontrol_v1_audit_log, 8);
 
 /**
  * Decision is what policy said about a call.
@@ -701,7 +815,7 @@ export type Decision = Message<"missioncontrol.v1.Decision"> & {
  * Use `create(DecisionSchema)` to create a new message.
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
-  messageDesc(file_missioncontrol_v1_audit_log, 7);
+  messageDesc(file_missioncontrol_v1_audit_log, 9);
 
 /**
  * AuditLog shows the ledger: every call, denied ones too, written before it took effect.
@@ -718,6 +832,17 @@ export const AuditLog: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * Streams the matching entries behind one, the oldest first, then those that come, each once. A message without an entry
+   * says that all there were are through, later that the stream is alive. It is one READ entry, however long it runs. CHECKPOINT_AHEAD where the ledger never had the entry to begin behind.
+   *
+   * @generated from rpc missioncontrol.v1.AuditLog.FollowAuditEntries
+   */
+  followAuditEntries: {
+    methodKind: "server_streaming";
+    input: typeof FollowAuditEntriesRequestSchema;
+    output: typeof FollowAuditEntriesResponseSchema;
   },
   /**
    * Proves that an entry is in the ledger. For an entry that no checkpoint covers yet it waits for one, up to 2 s.

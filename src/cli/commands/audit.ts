@@ -5,8 +5,6 @@ import {
   type AuditEntry,
   AuditEntry_PhaseSchema,
   AuditEntrySchema,
-  type ListAuditEntriesRequest,
-  ListAuditEntriesRequestSchema,
   ListAuditEntriesResponseSchema,
   AuditEntry_Phase as Phase,
   AuditEntry_Verdict as Verdict,
@@ -88,16 +86,17 @@ export function auditCommand(program: Command, host: Host): void {
       const flags = command.optsWithGlobals<AuditListFlags>();
       await withSession(host, flags, async (session) => {
         const { auditLog, settings, terminal, call } = session;
-        const request = requestOf(flags);
+        const wanted = wantedBy(flags);
+        const until = flags.until && { until: flags.until };
         const { items, nextPageToken } = await collectPages(
           flags.all ? Number.POSITIVE_INFINITY : flags.limit,
           1000,
           async (pageSize, pageToken) => {
-            const page = await auditLog.listAuditEntries({ ...request, pageSize, pageToken }, call());
+            const page = await auditLog.listAuditEntries({ ...wanted, ...until, pageSize, pageToken }, call());
             return { items: page.entries, nextPageToken: page.nextPageToken };
           },
         );
-        if (flags.follow) return showAll(session, items.reverse(), request);
+        if (flags.follow) return showAll(session, items.reverse(), wanted);
         if (settings.output === "json") {
           const all = create(ListAuditEntriesResponseSchema, { entries: items, nextPageToken });
           writeJson(terminal, ListAuditEntriesResponseSchema, all);
@@ -116,36 +115,34 @@ export function auditCommand(program: Command, host: Host): void {
   auditErase(audit, host);
 }
 
-function requestOf(flags: AuditListFlags): ListAuditEntriesRequest {
-  return create(ListAuditEntriesRequestSchema, {
+/** What `list` and `--follow` ask for alike. */
+function wantedBy(flags: AuditListFlags) {
+  return {
     subject: flags.subject ?? "",
     action: flags.action ?? [],
     target: flags.target ?? "",
     phase: flags.phase ?? [],
     ...(flags.since && { since: flags.since }),
-    ...(flags.until && { until: flags.until }),
     callId: flags.callId ?? "",
     requestId: flags.requestId ?? "",
     brakeId: flags.brake ?? "",
     verdict: flags.verdict ?? Verdict.VERDICT_UNSPECIFIED,
-  });
+  };
 }
 
 /** Those that there are, then those that come; in JSON each on a line of its own. */
 async function showAll(
   session: Session,
   there: readonly AuditEntry[],
-  request: ListAuditEntriesRequest,
+  wanted: ReturnType<typeof wantedBy>,
 ): Promise<ExitCode> {
   const { settings, terminal, signal } = session;
   const json = settings.output === "json";
   const show = (entry: AuditEntry) =>
     json ? writeJson(terminal, AuditEntrySchema, entry) : terminal.write(entryLine(entry, terminal));
   for (const entry of there) show(entry);
-  const last = there.at(-1);
   try {
-    const entries = followEntries(session, request, { sequence: last?.sequence ?? 0n, time: last?.time });
-    for await (const entry of entries) show(entry);
+    for await (const entry of followEntries(session, wanted, there.at(-1)?.sequence ?? 0n)) show(entry);
   } catch (error) {
     if (!signal.aborted) throw error;
   }

@@ -2,6 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import {
+  type FollowAuditEntriesRequest,
   type ListAuditEntriesRequest,
   AuditEntry_Phase as Phase,
   AuditEntry_Verdict as Verdict,
@@ -72,41 +73,35 @@ test("all filters reach the server, and JSON is one object", async () => {
   expect(JSON.parse(stdout).entries).toMatchObject([{ sequence: "1", phase: "READ" }]);
 });
 
-test("audit list --follow shows what there is and what comes, each once and in order, across an outage, without its own asking", async () => {
-  const requests: ListAuditEntriesRequest[] = [];
-  const ledger: { sequence: bigint; callId: string; phase: Phase; action: string }[] = [];
-  const add = (action: string, callId: string) =>
-    ledger.push({ sequence: BigInt(ledger.length + 1), callId, phase: Phase.READ, action });
-  add("runtime.pause", "c1");
-  add("runtime.resume", "c2");
+test("audit list --follow shows what there is and what comes, each once and in order, across an outage", async () => {
+  const requests: FollowAuditEntriesRequest[] = [];
+  const told = (sequence: bigint, action: string) => ({ sequence, phase: Phase.INTENT, action });
   await using server = await startFakeServer({
     auditLog: {
-      listAuditEntries: (request, { responseHeader }) => {
+      listAuditEntries: () => ({ entries: [told(2n, "runtime.resume"), told(1n, "runtime.pause")] }),
+      followAuditEntries: async function* (request, { signal }) {
         requests.push(request);
-        const own = `own-${requests.length}`;
-        responseHeader.set("x-request-id", own);
-        if (requests.length === 2) throw new ConnectError("restarting", Code.Unavailable);
-        const entries = ledger.toReversed();
-        add("audit.list", own);
-        if (requests.length === 3) add("runtime.brake", "c3");
-        return { entries };
+        yield { after: request.after ?? 0n };
+        if (requests.length === 1) {
+          yield { entry: told(4n, "runtime.brake"), after: 4n };
+          // Looked through without a match: it goes on behind that.
+          yield { after: 9n };
+          throw new ConnectError("restarting", Code.Unavailable);
+        }
+        yield { entry: told(10n, "gate_token.create"), after: 10n };
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
       },
     },
   });
-  const { child, sees, finished } = start(["audit", "list", "--follow", "--phase", "READ", "--server", server.url]);
-  await sees(/runtime\.brake/);
+  const { child, sees, finished } = start(["audit", "list", "--follow", "--phase", "INTENT", "--server", server.url]);
+  await sees(/gate_token/);
   child.kill("SIGINT");
   const { code, stdout } = await finished;
   expect(code).toBe(0);
-  const actions = [...stdout.matchAll(/(runtime|audit)\.\w+/g)].map(([action]) => action);
-  // The first list was asked for before anything was followed.
-  expect(actions.filter((action) => action !== "audit.list")).toEqual([
-    "runtime.pause",
-    "runtime.resume",
-    "runtime.brake",
-  ]);
-  expect(actions.filter((action) => action === "audit.list").length).toBeLessThanOrEqual(1);
-  expect(requests.every(({ phase }) => phase[0] === Phase.READ)).toBe(true);
+  const actions = [...stdout.matchAll(/\w+\.\w+/g)].map(([action]) => action);
+  expect(actions).toEqual(["runtime.pause", "runtime.resume", "runtime.brake", "gate_token.create"]);
+  expect(requests.map(({ after }) => after)).toEqual([2n, 9n]);
+  expect(requests.every(({ phase }) => phase[0] === Phase.INTENT)).toBe(true);
 });
 
 test("audit erase asks for the person's name once more, and tells what it erased and what stays", async () => {
