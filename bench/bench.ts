@@ -10,7 +10,7 @@ export interface BenchSize {
 export interface Figure {
   readonly name: string;
   readonly value: number;
-  readonly unit: "ms" | "ratio" | "1/s" | "count";
+  readonly unit: "ns" | "ms" | "ratio" | "1/s" | "KiB" | "count";
   /** What it should be. */
   readonly target?: { readonly atMost: number } | { readonly atLeast: number };
 }
@@ -28,6 +28,12 @@ export function median(values: readonly number[]): number {
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+}
+
+/** The nearest of the values below which `percent` of them are. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length, Math.max(1, Math.ceil((percent / 100) * sorted.length))) - 1] ?? Number.NaN;
 }
 
 /** Undefined where the figure has no target. */

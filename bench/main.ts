@@ -3,12 +3,13 @@ import { type Bench, isMet } from "./bench.ts";
 import { chain } from "./chain.ts";
 import { crash } from "./crash.ts";
 import { fleetHold } from "./fleet-hold.ts";
+import { gate } from "./gate.ts";
 import { ledger } from "./ledger.ts";
 import { pauseOne } from "./pause-one.ts";
 import { type Measured, toJson, toTable } from "./report.ts";
 import { verify } from "./verify.ts";
 
-const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, verify, crash, chain];
+const benches: readonly Bench[] = [fleetHold, pauseOne, ledger, verify, crash, chain, gate];
 
 const usage = `Usage: npm run bench -- [options] [name…]
 

@@ -12,6 +12,7 @@ test.each([
   ["ledger", "ledger / raw SQLite"],
   ["verify", "verified by Python, entries"],
   ["chain", "GetWorkflow: whole / without"],
+  ["gate", "hook, 50 at a time: gate / bare"],
 ])("%s ends with figures, its ratio among them", { timeout: 120_000 }, async (name, ratio) => {
   const { stdout } = await bench(name, "--workflows", "50", "--repeat", "1", "--output", "json");
   const { benches } = JSON.parse(stdout);
