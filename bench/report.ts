@@ -45,7 +45,7 @@ function machine() {
 
 function shownOf({ value, unit }: Figure): string {
   if (unit === "ratio") return value.toFixed(2);
-  const text = value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString("en-US");
+  const text = value < 100 ? value.toFixed(value < 1 ? 3 : 1) : Math.round(value).toLocaleString("en-US");
   return unit === "count" ? text : `${text} ${unit}`;
 }
 
