@@ -13,6 +13,7 @@ import { createVerifier } from "../src/identity/verify.ts";
 import { type Authenticate, authenticator } from "../src/interceptors/authenticate.ts";
 import { createChain } from "../src/interceptors/chain.ts";
 import { callOf } from "../src/interceptors/context.ts";
+import { LateOutcomes } from "../src/ledger/late-outcomes.ts";
 import { createLedger } from "../src/ledger/ledger.ts";
 import { createRefusals } from "../src/ledger/refusals.ts";
 import { createLog } from "../src/log.ts";
@@ -45,6 +46,7 @@ export async function startChain(whole: boolean): Promise<{ url: string; token: 
   const store = openSqlite(join(dir, "ledger.db"));
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log);
+  const lateOutcomes = new LateOutcomes({ ledger, log });
   const issuer = await openDevIssuer(dir);
   const issuers = [issuer.config];
   const revocations = await Revocations.open({ store, ledger, issuers, log });
@@ -54,7 +56,7 @@ export async function startChain(whole: boolean): Promise<{ url: string; token: 
   const policy = await openPolicy({ dir: join(import.meta.dirname, "../policies") }, log);
   const chain = createChain({
     services: [MissionControl],
-    ...{ log, ledger, refusals, verifier, gateTokens, access, policy },
+    ...{ log, ledger, refusals, lateOutcomes, verifier, gateTokens, access, policy },
     resolveTarget: async () => workflow,
     resolveBrake: async () => undefined,
   });

@@ -44,6 +44,7 @@ import { reachOf } from "./interceptors/authorize.ts";
 import { createChain } from "./interceptors/chain.ts";
 import { codeName } from "./interceptors/errors.ts";
 import { Fallback, type FallbackState } from "./ledger/fallback.ts";
+import { LateOutcomes } from "./ledger/late-outcomes.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { guarded, LedgerProofs } from "./ledger/proofs.ts";
 import type { Publisher } from "./ledger/publisher.ts";
@@ -195,6 +196,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const { version, ledgerStreams = [] } = options;
   const streams = openStreams(ledgerStreams, { store, directory: join(directory, "streams"), version, log });
   const refusals = createRefusals(ledger, log, options.refusalLimits);
+  const lateOutcomes = new LateOutcomes({ ledger, log });
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
   if (proofs.fault === undefined) {
     await fallback?.merge();
@@ -264,9 +266,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       name: "ledger",
       check: () => {
         const fault = proofs.fault ?? ledger.fault;
-        if (fault) return { status: "unhealthy", message: fault.message };
+        const late = lateOutcomes.count > 0 ? `; ${lateMessage(lateOutcomes.count)}` : "";
+        if (fault) return { status: "unhealthy", message: `${fault.message}${late}` };
         const kept = fallback?.state;
         if (kept) return { status: "unhealthy", message: fallbackMessage(kept) };
+        if (lateOutcomes.count > 0) return { status: "degraded", message: lateMessage(lateOutcomes.count) };
         if (proofs.checkpointFault) return { status: "degraded", message: proofs.checkpointFault };
         return { status: "healthy", message: "writable" };
       },
@@ -313,6 +317,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     ledger,
     refusals,
+    lateOutcomes,
     verifier,
     gateTokens,
     operatorKeys: new OperatorKeys(options.operatorKeys),
@@ -407,6 +412,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     metrics.close();
     policy.close();
     await refusals.close();
+    await lateOutcomes.close();
     for (const engine of gateEngines) await engine.close();
     await ledger.append({ phase: Phase.SYSTEM, action: "server.stopped" }).catch(() => undefined);
     await fallback?.close();
@@ -466,6 +472,10 @@ function fallbackMessage({ since, because, entries }: FallbackState): string {
     `since ${since.toISOString()} the database cannot be written (${because}): ${entries} entries are in the fallback file ` +
     "only, and are merged once it can"
   );
+}
+
+function lateMessage(count: number): string {
+  return `${count} calls have ended, and their intents stay open until their outcomes can be written`;
 }
 
 function engineComponent(engine: Engine): Component {

@@ -1,6 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { LateOutcomes } from "../ledger/late-outcomes.ts";
 import type { EntryInit, Ledger } from "../ledger/ledger.ts";
 import type { Refusals } from "../ledger/refusals.ts";
 import type { Logger } from "../log.ts";
@@ -15,9 +16,14 @@ import { withEnd } from "./stream-end.ts";
  * OUTCOME where that entry is there (for reads only when they fail, or when a stream ends).
  *
  * A DENIED entry that cannot be written (see Refusals for floods) makes the answer LEDGER_UNAVAILABLE. An OUTCOME that cannot be written changes no
- * answer, for what happened has happened: it is an alarm, and the intent stays open.
+ * answer, for what happened has happened: it is an alarm, and the intent stays open until it can be written.
  */
-export function auditOutcomeLink(ledger: Ledger, refusals: Refusals, log: Logger): Interceptor {
+export function auditOutcomeLink(
+  ledger: Ledger,
+  refusals: Refusals,
+  lateOutcomes: LateOutcomes,
+  log: Logger,
+): Interceptor {
   return (next) => async (req) => {
     const call = callOf(req.contextValues);
     const { audit } = governanceOf(req.method);
@@ -32,6 +38,7 @@ export function auditOutcomeLink(ledger: Ledger, refusals: Refusals, log: Logger
         await ledger.append(result, call.also);
       } catch (fault) {
         alarm(log, call, result, fault);
+        lateOutcomes.add(result, call.also?.answers);
       }
     };
     const denied = async (error: unknown): Promise<void> => {
@@ -62,6 +69,6 @@ export function auditOutcomeLink(ledger: Ledger, refusals: Refusals, log: Logger
 function alarm(log: Logger, call: Call, result: EntryInit, fault: unknown): void {
   log.error(
     { err: fault, callId: call.id, intentEntryId: call.entryId, code: result.resultCode, brakeId: call.brakeId },
-    "ALARM: how a call ended could not be written to the ledger: its intent stays open until it is settled at the next start",
+    "ALARM: how a call ended could not be written to the ledger: its intent stays open until it can",
   );
 }

@@ -3,6 +3,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { GateTokens } from "../identity/gate-tokens.ts";
 import { OperatorKeys } from "../identity/operator-keys.ts";
 import type { Verifier } from "../identity/verify.ts";
+import type { LateOutcomes } from "../ledger/late-outcomes.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Refusals } from "../ledger/refusals.ts";
 import type { Logger } from "../log.ts";
@@ -29,6 +30,7 @@ export interface ChainDeps {
   readonly log: Logger;
   readonly ledger: Ledger;
   readonly refusals: Refusals;
+  readonly lateOutcomes: LateOutcomes;
   readonly verifier: Pick<Verifier, "verify" | "onDoubt">;
   readonly gateTokens: Pick<GateTokens, "verify" | "onDoubt">;
   /** By default nobody signs anything. */
@@ -66,7 +68,7 @@ export function createChain(deps: ChainDeps): readonly Link[] {
     { name: "requestId", interceptor: requestIdLink() },
     { name: "log", interceptor: logLink(deps.log, deps.ended ?? (() => undefined)) },
     { name: "errors", interceptor: errorLink(deps.log) },
-    { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.refusals, deps.log) },
+    { name: "auditOutcome", interceptor: auditOutcomeLink(deps.ledger, deps.refusals, deps.lateOutcomes, deps.log) },
     {
       name: "authenticate",
       interceptor: authenticateLink(authenticator(verifier.verify, gateTokens), still, onDoubt),

@@ -53,7 +53,7 @@ export interface Call {
   /** The brake that the call was about. */
   brakeId?: string;
   /** What commits together with the OUTCOME entry. */
-  also?: Omit<Change, "entries">;
+  also?: Pick<Change, "answers">;
 }
 
 /** The call that is being served. Set by the port for every request; reading it elsewhere than below the chain is a defect. */

@@ -19,6 +19,7 @@ import { createVerifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
+import { LateOutcomes } from "../../src/ledger/late-outcomes.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
 import { createLog } from "../../src/log.ts";
@@ -72,6 +73,7 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
     log,
     ledger,
     refusals,
+    lateOutcomes: new LateOutcomes({ ledger, log }),
     verifier,
     gateTokens,
     access: new Access(defaultRoles),

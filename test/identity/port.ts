@@ -18,6 +18,7 @@ import { createVerifier, type Verifier } from "../../src/identity/verify.ts";
 import { auditRefusal } from "../../src/interceptors/audit-refusal.ts";
 import { authenticator } from "../../src/interceptors/authenticate.ts";
 import { createChain } from "../../src/interceptors/chain.ts";
+import { LateOutcomes } from "../../src/ledger/late-outcomes.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
 import { Access } from "../../src/policy/access.ts";
@@ -81,6 +82,7 @@ export async function startIdentityPort(options: IdentityPortOptions): Promise<I
     log,
     ledger,
     refusals,
+    lateOutcomes: new LateOutcomes({ ledger, log }),
     verifier,
     gateTokens,
     access,

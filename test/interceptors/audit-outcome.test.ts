@@ -7,11 +7,17 @@ import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.t
 import { Workflow_Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { MissionControlError } from "../../src/errors.ts";
 import { callOf } from "../../src/interceptors/context.ts";
-import { brake } from "../store/entry.ts";
 import { failure, startServer, type TestServer, told } from "./server.ts";
 
 let server: TestServer;
 afterEach(() => server.close());
+const kept = {
+  key: "key",
+  requestDigest: Uint8Array.of(1),
+  response: Uint8Array.of(2),
+  brakeId: "br_1",
+  time: Date.now(),
+};
 const pause = { workflowId: "inv_1", reason: "it pays twice" };
 const client = () => createClient(MissionControl, server.transport());
 /** The entries, once there are as many as expected: a stream's last one is written when the server sees it end. */
@@ -75,7 +81,7 @@ describe("an outcome", () => {
           const call = callOf(context.values);
           call.observedStatus = Workflow_Status.PAUSING;
           call.brakeId = "br_1";
-          call.also = { brakes: [brake()] };
+          call.also = { answers: [kept] };
           return {};
         },
       },
@@ -87,7 +93,7 @@ describe("an outcome", () => {
       observedStatus: Workflow_Status.PAUSING,
       brakeId: "br_1",
     });
-    expect(await server.store.activeBrakes()).toEqual([brake()]);
+    expect(await server.store.answer("key")).toEqual(kept);
     expect(await server.store.openIntents()).toEqual([]);
   });
 
@@ -117,7 +123,7 @@ describe("an outcome", () => {
     expect(server.lines.some((line) => line.includes("hunter2"))).toBe(true);
   });
 
-  it("that cannot be written changes no answer: it is an alarm, and the intent stays open", async () => {
+  it("that cannot be written changes no answer: it is an alarm, and the intent stays open until it can be", async () => {
     let other: DatabaseSync | undefined;
     const lock = () => {
       other = new DatabaseSync(server.databasePath);
@@ -125,7 +131,11 @@ describe("an outcome", () => {
     };
     server = await startServer({
       handlers: {
-        pauseWorkflow() {
+        pauseWorkflow(_, context) {
+          Object.assign(callOf(context.values), {
+            observedStatus: Workflow_Status.PAUSED,
+            also: { answers: [kept] },
+          });
           lock();
           return { newStatus: Workflow_Status.PAUSED, auditEntryId: "it happened" };
         },
@@ -139,14 +149,32 @@ describe("an outcome", () => {
     expect(answer).toMatchObject({ newStatus: Workflow_Status.PAUSED, auditEntryId: "it happened" });
     expect(server.ledger.fault).toBeDefined();
     expect(server.lines.filter((line) => line.includes("ALARM"))).toHaveLength(1);
-    other?.close();
     expect((await server.store.openIntents()).map(told)).toEqual(["INTENT runtime.pause"]);
+    expect(server.lateOutcomes.count).toBe(1);
+    other?.close();
+    await expect.poll(() => server.store.openIntentCount).toBe(0);
 
     const error = await failure(client().resumeWorkflow(pause, await server.as("sre")));
     expect(error.reason).toBe("HELD_IN_ENGINE");
+    expect(server.store.openIntentCount).toBe(1);
     other?.close();
-    expect(await server.store.openIntents()).toHaveLength(2);
-    expect(server.store.openIntentCount).toBe(2);
+    await expect.poll(() => server.store.openIntentCount).toBe(0);
+    expect(server.lateOutcomes.count).toBe(0);
+    const entries = await server.entries();
+    expect(entries.map(told)).toEqual([
+      "INTENT runtime.pause",
+      "OUTCOME runtime.pause OK",
+      "INTENT runtime.resume",
+      "OUTCOME runtime.resume FAILED_PRECONDITION HELD_IN_ENGINE",
+    ]);
+    // What the caller was told, not what could be guessed afterwards.
+    expect(entries[1]).toMatchObject({
+      intentEntryId: entries[0]?.entryId,
+      observedStatus: Workflow_Status.PAUSED,
+      message: expect.stringContaining("written late"),
+    });
+    expect(entries[3]?.message).toMatch(/somebody paused it in the engine; written late/);
+    expect(await server.store.answer("key")).toEqual(kept);
   });
 });
 

@@ -33,6 +33,7 @@ it("the links stand in the order of the design", async () => {
     log: unused,
     ledger: unused,
     refusals: unused,
+    lateOutcomes: unused,
     verifier: { verify: unused, onDoubt: unused },
     gateTokens: { verify: unused, onDoubt: unused },
     access: unused,

@@ -25,6 +25,7 @@ import { GateTokens } from "../../src/identity/gate-tokens.ts";
 import { createVerifier } from "../../src/identity/verify.ts";
 import { type ChainDeps, createChain } from "../../src/interceptors/chain.ts";
 import { type Call, callKey } from "../../src/interceptors/context.ts";
+import { LateOutcomes } from "../../src/ledger/late-outcomes.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { createRefusals } from "../../src/ledger/refusals.ts";
 import { Access } from "../../src/policy/access.ts";
@@ -60,6 +61,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
   const issuer = await openDevIssuer(dir);
   const ledger = createLedger(store, log);
   const refusals = createRefusals(ledger, log, noFlood);
+  const lateOutcomes = new LateOutcomes({ ledger, log, retryMs: 20 });
   const executed: string[] = [];
   const calls: Call[] = [];
   const verifier = await createVerifier({ issuers: [issuer.config], roles: Object.keys(defaultRoles), log });
@@ -68,6 +70,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     log,
     ledger,
     refusals,
+    lateOutcomes,
     verifier,
     gateTokens: new GateTokens(store, ledger, []),
     access: new Access(defaultRoles),
@@ -134,6 +137,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
     store,
     ledger,
     refusals,
+    lateOutcomes,
     databasePath,
     executed,
     calls,
@@ -151,6 +155,7 @@ export async function startServer(options: { handlers?: Handlers; deps?: Partial
       for (const session of sessions) session.destroy();
       server.close();
       verifier.close();
+      await lateOutcomes.close();
       await store.close();
       await rm(dir, { recursive: true });
     },
