@@ -116,6 +116,7 @@ export function catchAll(
       brakeId: brake.brakeId,
       workflowId,
       traits: { type: row.type, labels: row.labels },
+      name: row.name,
       catchTime: now,
       late: look !== "engagement" && !missed,
       ...(missed && { missed }),

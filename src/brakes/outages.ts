@@ -5,7 +5,6 @@ import { parseWorkflowId } from "../engines/workflow-id.ts";
 import type { Brake, Hold } from "../store/brake.ts";
 import type { SeenBrake } from "./brake-sight.ts";
 import type { Catching } from "./catch.ts";
-import { holds } from "./halt.ts";
 
 /** An engine that does not answer. Times in ms since the epoch. */
 interface Outage {
@@ -54,12 +53,15 @@ export class Outages {
     return reached.some((engine) => this.#catching.isFirstLook(brake, engine));
   }
 
-  /** What is away of the engines that an engaged brake reaches, as far as the caller sees the brake. */
+  /**
+   * What is away of the engines that an engaged brake reaches, and of those on which one that is over has not let go of
+   * everything, as far as the caller sees the brake.
+   */
   of({ brake, holds: seen, whole }: SeenBrake): EngineOutage[] {
     return this.#reachedBy(brake).flatMap(([engine, { since, message }]) => {
-      const known = seen.filter((hold) => engineOf(hold) === engine && !hold.ended && holds({ brake, hold })).length;
-      // Beyond what the caller may see there is not even an engine.
-      if (!whole && known === 0) return [];
+      const known = seen.filter((hold) => engineOf(hold) === engine && !hold.halt.settled).length;
+      // Beyond what the caller may see there is not even an engine, and what is over reaches nothing more.
+      if (known === 0 && (!whole || brake.state !== "ENGAGED")) return [];
       const outage = create(EngineOutageSchema, { engine, since: timestampFromMs(since), message });
       if (known > 0 || !this.#catching.isFirstLook(brake, engine)) outage.lastKnown = known;
       return [outage];
@@ -67,7 +69,7 @@ export class Outages {
   }
 
   #reachedBy(brake: Brake): (readonly [engine: string, outage: Outage])[] {
-    if (this.#away.size === 0 || brake.state !== "ENGAGED") return [];
+    if (this.#away.size === 0 || brake.state === "AWAITING_APPROVAL") return [];
     return this.#catching
       .selector(brake)
       .engines(this.#engines)

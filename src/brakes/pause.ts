@@ -90,6 +90,7 @@ export class PauseCommands {
         brakeId: brake.brakeId,
         workflowId,
         traits: { type: shown.type, labels: shown.labels },
+        name: shown.name,
         catchTime: now,
         late: false,
         caughtThrough: "",

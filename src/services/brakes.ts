@@ -28,6 +28,7 @@ import { expireTimeOf } from "../brakes/expiry.ts";
 import { brakeNotFound, type FleetCommands, type Resolved } from "../brakes/fleet.ts";
 import type { GateRules } from "../brakes/gate-rules.ts";
 import type { Gates } from "../brakes/gates.ts";
+import { notLetGo } from "../brakes/not-let-go.ts";
 import { openByIds } from "../brakes/open-by-ids.ts";
 import type { Outages } from "../brakes/outages.ts";
 import { until } from "../brakes/wait.ts";
@@ -48,6 +49,7 @@ import type { BrakeQuery, Store } from "../store/store.ts";
 import { type BrakeTargets, beyondReach } from "./brake-targets.ts";
 import { callerOf } from "./caller.ts";
 import { drillBrake } from "./drill.ts";
+import { heldViews } from "./held-views.ts";
 import type { Idempotency } from "./idempotency.ts";
 import { mayLetGo } from "./may-let-go.ts";
 
@@ -209,7 +211,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         const found = await mustBeWhole(deps, request.brakeId, reach, "releasing");
         call.brakeId = request.brakeId;
         mayRelease(deps.access, principal, found);
-        const held = viewsOf(deps, await openOf(deps.engines, found.holds));
+        const held = await heldViews(deps, found.holds, context.signal);
         const asking = { reason: request.reason, emergency: found.brake.emergency };
         await mayLetGo(deps.policy, callerOf(context), held, asking, context.signal);
         const stillHeld = commands.stillHeld(request.brakeId);
@@ -234,6 +236,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
           brake: await view(deps, request.brakeId, reach),
           auditEntryId: entryId,
           stillHeld,
+          notLetGo: notLetGo(deps, request.brakeId),
         });
       };
       return idempotency.once({
@@ -249,6 +252,7 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
             brake: await view(deps, brakeId, reach),
             auditEntryId: entryId,
             stillHeld,
+            notLetGo: notLetGo(deps, brakeId),
           });
         },
       });
@@ -352,14 +356,6 @@ async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
   );
   result.deadlinesAtRisk = soonest((await Promise.all(told)).flat());
   return result;
-}
-
-/** The workflows of the holds that are open, as their engines show them. */
-async function openOf(engines: EngineRegistry, holds: readonly Hold[]): Promise<Map<Engine, EngineWorkflow[]>> {
-  const found = idsByEngine(engines, holds).map(
-    async ([engine, ids]) => [engine, await openByIds(engine, ids)] as const,
-  );
-  return new Map(await Promise.all(found));
 }
 
 /** The engines of the holds that are not settled, each with its own ids of their workflows. */

@@ -91,6 +91,8 @@ export interface Hold {
   readonly workflowId: string;
   /** As it was caught: what decides who may see the hold. Unset in what earlier versions wrote. */
   readonly traits?: Traits | undefined;
+  /** Its name at the catch. Unset in what earlier versions wrote. */
+  readonly name?: string | undefined;
   readonly catchTime: number;
   /** True where it was not there at the engagement, as far as is known: it started, or came to match, later. */
   readonly late: boolean;

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { type Brake, BrakeSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { type Brake, BrakeSchema, Brake_State as State } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { RestateEngine } from "../../src/engines/restate.ts";
 import type { FaultyLink } from "../conformance/engine/harness.ts";
@@ -145,6 +145,46 @@ test("a brake is shown at once while an engine that it holds on is silent, with 
   expect(shown?.deadlinesAtRisk.map(({ workflowId }) => workflowId)).toEqual(ids.near);
   line.set("none");
   await release(brake.brakeId);
+});
+
+test("a release while an engine is away is durable, lets go what it can, names what it cannot, and lets that go when the engine is back", async () => {
+  const ids = await sleepers(2);
+  const all = [...ids.near, ...ids.far];
+  const [shared = "", alone = ""] = ids.far;
+  const other = await engage([shared], 20_000);
+  const { brakeId } = await engage(all, 20_000);
+  line.set("unreachable");
+  const answer = await server.brakes.releaseBrake({ brakeId, reason: "test" });
+  expect(answer.brake).toMatchObject({ state: State.RELEASED, receipt: { unreachableEngines: [{ engine: "far" }] } });
+  expect(answer.stillHeld).toMatchObject([{ workflowId: shared, brakeIds: [other.brakeId] }]);
+  expect(answer.notLetGo).toMatchObject([{ outage: { engine: "far" }, count: 1, workflowIds: [alone] }]);
+  for (const id of ids.near) await near.untilStatus(id.slice("restate:".length), "running", "suspended");
+  await server.restart();
+  const left = await untilBrake(brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 1);
+  expect(left).toMatchObject({ state: State.RELEASED, release: { released: 2, remaining: 2 } });
+  expect(left.receipt?.unreachableEngines).toMatchObject([{ engine: "far", lastKnown: 2 }]);
+  expect(await far.status(alone.slice("far:".length))).toBe("paused");
+  line.set("none");
+  const over = await untilBrake(brakeId, ({ release: done }) => done?.remaining === 0);
+  expect(over.receipt?.unreachableEngines).toEqual([]);
+  await far.untilStatus(alone.slice("far:".length), "running", "suspended");
+  expect(await far.status(shared.slice("far:".length))).toBe("paused");
+  await release(other.brakeId);
+});
+
+test("what policy keeps from being let go is not let go either while its engine is away", async () => {
+  const id = await far.start("Reserved/run", { count: 1_000, ms: 50 });
+  await far.steps.untilStep(id, "step-1");
+  const sre = await server.brakesAs("sam", "sre");
+  const { brake } = await sre.engageBrake({ selector: { workflowIds: [`far:${id}`] }, reason: "test", wait });
+  const brakeId = brake?.brakeId ?? "";
+  line.set("unreachable");
+  await expect(sre.releaseBrake({ brakeId, reason: "mine" })).rejects.toThrow(/would be let go, which is denied/);
+  expect((await server.brakes.getBrake({ brakeId })).brake).toMatchObject({ state: State.ENGAGED });
+  const { brake: released } = await server.brakes.releaseBrake({ brakeId, reason: "an admin may" });
+  expect(released).toMatchObject({ state: State.RELEASED });
+  line.set("none");
+  await far.untilStatus(id, "running");
 });
 
 test("a brake that names another engine is not told of it, and one whose engines are all away is refused", async () => {

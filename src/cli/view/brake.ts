@@ -3,6 +3,7 @@ import {
   type Approval,
   type Brake,
   Brake_StateSchema,
+  type NotLetGo,
   type Release,
   type Selector,
   Brake_State as State,
@@ -14,7 +15,7 @@ import { enumName } from "./enum.ts";
 import { fleetReceiptFields } from "./fleet-receipt.ts";
 import { type Column, renderFields, renderTable } from "./table.ts";
 import { printable } from "./text.ts";
-import { age, dateTime } from "./time.ts";
+import { age, clock, dateTime } from "./time.ts";
 import { statusName } from "./workflow.ts";
 
 const styles: Readonly<Record<State, Style | undefined>> = {
@@ -141,4 +142,17 @@ export function renderStillHeld(stillHeld: readonly StillHeld[], terminal: Termi
     { header: "HELD BY", value: (held) => held.brakeIds.join(", "), minWidth: 16 },
   ];
   return `\n${terminal.paint(`Still held by other brakes: ${head}`, "bold")}\n${renderTable(columns, stillHeld, terminal)}`;
+}
+
+/** What a release could not let go of yet, because its engine does not answer. */
+export function renderNotLetGo(notLetGo: readonly NotLetGo[], terminal: Terminal): string {
+  return notLetGo
+    .map(({ outage, count: all, workflowIds }) => {
+      const { engine = "", since } = outage ?? {};
+      const away = `${printable(engine)} does not answer${since ? ` since ${clock(since)}` : ""}`;
+      const head = `Not let go yet: ${count(all, "workflow")}. ${away}; as soon as it does, they go on.`;
+      const more = all > workflowIds.length ? ["…"] : [];
+      return `\n${terminal.paint(head, "bold")}\n${[...workflowIds, ...more].map((id) => `  ${printable(id)}\n`).join("")}`;
+    })
+    .join("");
 }

@@ -15,7 +15,7 @@ import { CliFailure, type ExitCode, exitCodes, usageFailure } from "../../failur
 import { type Ending, followBrake } from "../../follow-brake.ts";
 import { durationMs, examples, protoDuration } from "../../options.ts";
 import { type Flags, type Host, type Session, withSession } from "../../session.ts";
-import { count, renderBrake, renderStillHeld } from "../../view/brake.ts";
+import { count, renderBrake, renderNotLetGo, renderStillHeld } from "../../view/brake.ts";
 import { writeJson } from "../../view/json.ts";
 import { control, requiredReason } from "../control.ts";
 import { brakeOf } from "./answer.ts";
@@ -102,6 +102,7 @@ async function release(session: Session, request: ReleaseBrakeRequest, waitMs: n
   else {
     if (request.validateOnly) terminal.write("Nothing was done; it would be allowed.\n");
     terminal.write(renderBrake(brake, terminal) + renderStillHeld(answer.stillHeld, terminal));
+    if ((brake.release?.remaining ?? 0) > 0) terminal.write(renderNotLetGo(answer.notLetGo, terminal));
   }
   checkReleased(brake, ending, waitMs);
   return exitCodes.ok;

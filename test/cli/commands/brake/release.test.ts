@@ -1,7 +1,9 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import {
   WatchBrakeResponse_Kind as Kind,
+  type NotLetGoSchema,
   type Release,
   type ReleaseBrakeRequest,
   Brake_State as State,
@@ -12,7 +14,7 @@ import { mctl } from "../../run.ts";
 
 type Step = Pick<Release, "released" | "remaining"> & { haltedBecause?: string; watched?: boolean };
 
-async function release(args: string[], steps: Step[] = []) {
+async function release(args: string[], steps: Step[] = [], notLetGo: MessageInitShape<typeof NotLetGoSchema>[] = []) {
   const requests: ReleaseBrakeRequest[] = [];
   const released = ({ watched, ...step }: Step) =>
     brake({
@@ -28,6 +30,7 @@ async function release(args: string[], steps: Step[] = []) {
           brake: released({ released: 0, remaining: 12 }),
           auditEntryId: "ae_2",
           stillHeld: [{ workflowId: "restate:inv_1", brakeIds: ["br_2", "br_9"] }],
+          notLetGo,
         };
       },
       watchBrake: async function* (_, { signal }) {
@@ -51,6 +54,19 @@ test("release answers at once, and names what other brakes still hold", async ()
     /^release +by bob: "fixed"\n +0 released, 12 remaining; in stages of 25%, at most 0 failures$/m,
   );
   expect(stdout).toMatch(/\nStill held by other brakes: 1\nWORKFLOW +HELD BY\nrestate:inv_1 {2}br_2, br_9\n$/);
+});
+
+test("release names what goes on only when its engine answers again", async () => {
+  const outage = { engine: "restate-eu", since: timestampFromMs(requestMs), lastKnown: 3 };
+  const { code, stdout } = await release(
+    ["--reason", "fixed"],
+    [],
+    [{ outage, count: 3, workflowIds: ["restate-eu:inv_1", "restate-eu:inv_2"] }],
+  );
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    /\nNot let go yet: 3 workflows\. restate-eu does not answer since 08:35:12Z; as soon as it does, they go on\.\n {2}restate-eu:inv_1\n {2}restate-eu:inv_2\n {2}…\n$/,
+  );
 });
 
 test("stages reach the server, with 30 s and no failure by default", async () => {
