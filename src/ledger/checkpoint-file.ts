@@ -1,7 +1,7 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { StoredCheckpoint } from "../store/proof-store.ts";
 import type { Publisher } from "./publisher.ts";
+import { readIfThere, replaceFile } from "./whole-file.ts";
 
 /** The file with the newest checkpoint. */
 const newest = "checkpoint";
@@ -19,30 +19,13 @@ export class CheckpointFile implements Publisher {
   }
 
   async publish({ note, time }: StoredCheckpoint): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await this.#write(new Date(time).toISOString().slice(0, 10), note);
-    await this.#write(newest, note);
+    for (const name of [new Date(time).toISOString().slice(0, 10), newest]) {
+      await replaceFile(join(this.#directory, name), note, 0o644);
+    }
   }
 
   /** The note that was published last; undefined: none was. Throws where it cannot be read. */
-  async last(): Promise<string | undefined> {
-    try {
-      return await readFile(join(this.#directory, newest), "utf8");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
-  }
-
-  async #write(name: string, note: string): Promise<void> {
-    const path = join(this.#directory, name);
-    const file = await open(`${path}.draft`, "w", 0o644);
-    try {
-      await file.writeFile(note);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(`${path}.draft`, path);
+  last(): Promise<string | undefined> {
+    return readIfThere(join(this.#directory, newest));
   }
 }

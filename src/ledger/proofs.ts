@@ -11,7 +11,7 @@ import { CheckpointFile } from "./checkpoint-file.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { checkIntegrity, type KeptLedger, watchIntegrity } from "./integrity.ts";
 import type { Publisher } from "./publisher.ts";
-import { makeNextKey, openSigningKey, readNextKey, takeNextKey } from "./signing-key.ts";
+import { makeNextKey, openSigningKey, readNextKey, readRotations, takeNextKey } from "./signing-key.ts";
 import { MerkleTree, tileWidth } from "./tree.ts";
 
 /** How long a receipt waits for a checkpoint that covers its entry, ms. */
@@ -88,7 +88,8 @@ export class LedgerProofs {
    */
   static async open(options: ProofOptions): Promise<LedgerProofs> {
     const { store, log } = options;
-    const signer = await openKey(options);
+    const rotations = await rotationsOf(options);
+    const signer = await openKey(options, rotations.all);
     const published = await new CheckpointFile(options.checkpointsDirectory).last();
     const stored = await store.proofs.lastCheckpoint();
     if (stored !== undefined && published === undefined) {
@@ -96,12 +97,15 @@ export class LedgerProofs {
     }
     let kept = await keptLedger(store);
     const look = async () => {
-      const keys = await logKeys(store, signer);
+      const keys = logKeys(rotations.all, signer);
       const notes = [stored?.note, published].filter((note) => note !== undefined);
       await checkIntegrity(
         kept,
         notes.map((note) => keys.open(note)),
       );
+      if (rotations.lost.length > 0) {
+        throw new MissionControlError("LEDGER_TAMPERED", "it was rolled back to before the log's key was rotated");
+      }
     };
     const fault = await look().then(() => undefined, asTampered);
     if (fault === undefined) return new LedgerProofs(options, kept, { fault, acknowledged: undefined }, signer, stored);
@@ -127,6 +131,8 @@ export class LedgerProofs {
     const { name: origin } = signer.key;
     const root = await kept.tree.root();
     const text = acknowledgementText({ origin, size: head, root, found, reason, time: new Date(time).toISOString() });
+    // Who trusts an older key is to go on with the one in use.
+    for (const note of rotations.lost) await store.proofs.putNote("rotation", note, time);
     await store.proofs.putNote("acknowledgement", signNote(text, [signer]), time);
     log.warn({ found, reason }, "the ledger goes on although it is not what was published: this was acknowledged");
     return new LedgerProofs(options, kept, { fault: undefined, acknowledged: { found, reason } }, signer, undefined);
@@ -253,7 +259,7 @@ export class LedgerProofs {
     await this.#checkpointer.rotate(async () => {
       note = rotationNote(from, to, this.#checkpointer.newest?.size ?? checkpoint.size);
       await this.#putNote("rotation", note);
-      return takeNextKey(keyDirectory);
+      return takeNextKey(keyDirectory, note);
     });
     log.warn({ from: from.key.text, to: to.key.text }, "the ledger's key was rotated");
     return note;
@@ -308,22 +314,28 @@ function refusal(fault: MissionControlError): MissionControlError {
   );
 }
 
+/** How the key in use followed those before it: by all that is known, and what of that a store that was rolled back lacks. */
+async function rotationsOf({ store, keyDirectory }: ProofOptions): Promise<{ all: string[]; lost: string[] }> {
+  const stored = await store.proofs.notes("rotation");
+  const lost = (await readRotations(keyDirectory)).filter((note) => !stored.includes(note));
+  return { all: [...stored, ...lost], lost };
+}
+
 /** The key in use; takes up a rotation that a crash cut off behind its note. */
-async function openKey({ store, keyDirectory }: ProofOptions): Promise<NoteSigner> {
+async function openKey({ keyDirectory }: ProofOptions, rotations: readonly string[]): Promise<NoteSigner> {
   const signer = await openSigningKey(keyDirectory);
   const next = await readNextKey(keyDirectory);
-  const note = (await store.proofs.notes("rotation")).at(-1);
+  const note = rotations.at(-1);
   if (next === undefined || note === undefined) return signer;
   const { from, to } = rotationOf(parseNote(note));
-  return from === signer.key.text && to === next.key.text ? takeNextKey(keyDirectory) : signer;
+  return from === signer.key.text && to === next.key.text ? takeNextKey(keyDirectory, note) : signer;
 }
 
 /** The keys that may have signed what is there: the one in use, and those that it followed by notes it has signed itself. */
-async function logKeys({ proofs }: Store, signer: NoteSigner): Promise<LogKeys> {
-  const notes = await proofs.notes("rotation");
-  const [first] = notes;
+function logKeys(rotations: readonly string[], signer: NoteSigner): LogKeys {
+  const [first] = rotations;
   const oldest = first === undefined ? signer.key : parseVerifierKey(rotationOf(parseNote(first)).from);
-  const keys = new LogKeys(oldest, notes);
+  const keys = new LogKeys(oldest, rotations);
   if (keys.newest.text !== signer.key.text)
     throw new ProofError("the ledger's rotations do not lead to the key in use");
   return keys;

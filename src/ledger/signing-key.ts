@@ -1,11 +1,17 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { NoteSigner } from "../proof/note.ts";
 import { verifierKey } from "../proof/verifier-key.ts";
+import { readIfThere, replaceFile } from "./whole-file.ts";
 
 /** The file names in the key's directory. The public one is for whoever verifies. */
-const files = { private: "private.jwk.json", next: "next.jwk.json", public: "verifier.key" } as const;
+const files = {
+  private: "private.jwk.json",
+  next: "next.jwk.json",
+  rotations: "rotations.jsonl",
+  public: "verifier.key",
+} as const;
 
 /** An Ed25519 private key as JWK, with the name of the log that it signs for. */
 interface KeyFile {
@@ -42,10 +48,32 @@ export async function readNextKey(directory: string): Promise<NoteSigner | undef
   return key && signerOf(key);
 }
 
-/** Puts the key that was made to follow in the place of the one in use. */
-export async function takeNextKey(directory: string): Promise<NoteSigner> {
+/**
+ * Puts the key that was made to follow in the place of the one in use. The note that says so is kept beside it first: a database
+ * that is rolled back does not know any more how it came to this key.
+ */
+export async function takeNextKey(directory: string, rotation: string): Promise<NoteSigner> {
+  const before = await readRotations(directory);
+  if (!before.includes(rotation)) {
+    const lines = [...before, rotation].map((note) => `${JSON.stringify(note)}\n`).join("");
+    await replaceFile(join(directory, files.rotations), lines, 0o600);
+  }
   await rename(join(directory, files.next), join(directory, files.private));
   return openSigningKey(directory);
+}
+
+/** The notes of the rotations that led to the key in use, the oldest first. */
+export async function readRotations(directory: string): Promise<string[]> {
+  const path = join(directory, files.rotations);
+  const text = await readIfThere(path);
+  try {
+    return (text ?? "")
+      .split("\n")
+      .filter(Boolean)
+      .map((line): string => JSON.parse(line));
+  } catch {
+    throw new Error(`${path} does not hold the notes of the key's rotations: put a copy of it there`);
+  }
 }
 
 function newKey(origin: string): KeyFile {
@@ -61,16 +89,10 @@ function signerOf(key: KeyFile): NoteSigner {
 }
 
 async function read(path: string): Promise<KeyFile | undefined> {
-  let text: string;
-  try {
-    const { mode } = await stat(path);
-    if ((mode & 0o077) !== 0)
-      throw new Error(`${path} can be read by others: chmod 600 it, and rotate the ledger's key`);
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
+  const { mode } = await stat(path);
+  if ((mode & 0o077) !== 0) throw new Error(`${path} can be read by others: chmod 600 it, and rotate the ledger's key`);
   try {
     const key = JSON.parse(text) as KeyFile;
     signerOf(key);
@@ -106,10 +128,7 @@ async function make(directory: string): Promise<KeyFile> {
 async function publish(directory: string, key: KeyFile): Promise<void> {
   const path = join(directory, files.public);
   const text = `${signerOf(key).key.text}\n`;
-  if ((await readFile(path, "utf8").catch(() => "")) === text) return;
-  const draft = `${path}.${randomUUID()}`;
-  await write(draft, text, 0o644);
-  await rename(draft, path);
+  if ((await readIfThere(path)) !== text) await replaceFile(path, text, 0o644);
 }
 
 async function write(path: string, text: string, mode: number): Promise<void> {

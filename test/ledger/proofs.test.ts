@@ -194,6 +194,37 @@ describe("a ledger that is not what was published", () => {
     await next.close();
   });
 
+  it("that was rolled back to before its key was rotated goes on too: who trusts any of the keys follows", async () => {
+    const directory = ledgerDirectory();
+    const first = await directory.open();
+    await first.append(300);
+    const oldest = directory.key;
+    await first.proofs.rotateKey();
+    await first.append(10);
+    await first.close();
+    const restore = directory.backUp();
+    const later = await directory.open();
+    await later.proofs.rotateKey();
+    await later.proofs.rotateKey();
+    await later.close();
+    restore();
+    // As many entries as before: nothing is missing but the rotations.
+    const found = await directory.open();
+    expect(found.proofs.fault?.message).toMatch(/rolled back to before the log's key was rotated/);
+    await found.close();
+    const acknowledged = await directory.open({ acknowledge: "disk died" });
+    await acknowledged.append(1);
+    await acknowledged.close();
+
+    const next = await directory.open();
+    expect(next.proofs.fault).toBeUndefined();
+    const { checkpoint } = await next.proofs.checkpoint(0);
+    const rotations = await next.proofs.rotations();
+    expect(rotations).toHaveLength(3);
+    for (const key of [oldest, directory.key]) expect(new LogKeys(key, rotations).open(checkpoint.note).size).toBe(311);
+    await next.close();
+  });
+
   it("that lacks an entry in its middle does not go on, whatever is acknowledged", async () => {
     const { directory } = await published20();
     edit(directory, "DELETE FROM entry WHERE sequence = 100");
