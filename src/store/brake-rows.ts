@@ -1,9 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { type AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Brake, Held, Hold } from "./brake.ts";
+import { HoldPages, packHolds } from "./hold-pages.ts";
 import type { Answer, BrakeQuery, Change } from "./store.ts";
 
-const maxHoldsPerWorkflow = 1000;
 const maxBrakesPerQuery = 1000;
 /** Answers are promised for 24 h. */
 const answerLifetimeMs = 25 * 60 * 60 * 1000;
@@ -12,31 +12,24 @@ const maxPrunedAtOnce = 10_000;
 /** Brakes, their holds, and the answers to idempotent requests, in SQLite. */
 export class BrakeRows {
   readonly #db: DatabaseSync;
+  readonly #holds: HoldPages;
   readonly #sql;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
+    this.#holds = new HoldPages(db);
     this.#sql = {
       putBrake: db.prepare(
         `INSERT INTO brake (brake_id, state, json) VALUES (?, ?, ?)
          ON CONFLICT (brake_id) DO UPDATE SET state = excluded.state, json = excluded.json`,
       ),
-      putHold: db.prepare(
-        `INSERT INTO hold (brake_id, workflow_id, settled, json) VALUES (?, ?, ?, ?)
-         ON CONFLICT (brake_id, workflow_id) DO UPDATE SET settled = excluded.settled, json = excluded.json`,
-      ),
       activeBrakes: db.prepare(
         `SELECT json FROM brake WHERE state IN ('AWAITING_APPROVAL', 'ENGAGED')
-         OR brake_id IN (SELECT brake_id FROM hold WHERE settled = 0) ORDER BY position`,
+         OR position IN (SELECT brake FROM hold_page WHERE unsettled > 0) ORDER BY position`,
       ),
       brake: db.prepare("SELECT json FROM brake WHERE brake_id = ?"),
       brakeOfIntent: db.prepare("SELECT brake.json FROM effect JOIN brake USING (brake_id) WHERE entry_id = ?"),
       effect: db.prepare("INSERT INTO effect (entry_id, brake_id) VALUES (?, ?) ON CONFLICT DO NOTHING"),
-      holdsOf: db.prepare("SELECT json FROM hold WHERE brake_id = ? ORDER BY position"),
-      heldOf: db.prepare(
-        `SELECT * FROM (SELECT hold.position, brake.json AS brake, hold.json AS hold FROM hold JOIN brake USING (brake_id)
-         WHERE workflow_id = ? ORDER BY hold.position DESC LIMIT ${maxHoldsPerWorkflow}) ORDER BY position`,
-      ),
       // The first answer stands: a request that was answered is never answered otherwise.
       putAnswer: db.prepare(
         `INSERT INTO answer (key, request_digest, response, brake_id, time) VALUES (?, ?, ?, ?, ?)
@@ -57,9 +50,7 @@ export class BrakeRows {
       const effect = phase === AuditEntry_Phase.SYSTEM && intentEntryId !== "" && brakeId !== "";
       if (effect) sql.effect.run(intentEntryId, brakeId);
     }
-    for (const hold of change.holds ?? []) {
-      sql.putHold.run(hold.brakeId, hold.workflowId, hold.halt.settled ? 1 : 0, JSON.stringify(hold));
-    }
+    this.#holds.write(packHolds(change.holds ?? []));
     for (const { key, requestDigest, response, brakeId, time } of change.answers ?? []) {
       sql.putAnswer.run(key, requestDigest, response, brakeId, time);
     }
@@ -96,13 +87,11 @@ export class BrakeRows {
   }
 
   holdsOf(brakeId: string): Hold[] {
-    return this.#sql.holdsOf.all(brakeId).map((row) => parse<Hold>(row.json));
+    return this.#holds.of(brakeId);
   }
 
   heldOf(workflowId: string): Held[] {
-    return this.#sql.heldOf
-      .all(workflowId)
-      .map((row): Held => ({ brake: parse<Brake>(row.brake), hold: parse<Hold>(row.hold) }));
+    return this.#holds.on(workflowId);
   }
 
   answer(key: string): Answer | undefined {

@@ -24,7 +24,7 @@ export function* eraseSubject(
 
   // The brakes first: they lead to entries that do not name the person as their caller.
   const page = db.prepare("SELECT position, json FROM brake WHERE position > ? ORDER BY position LIMIT ?");
-  const unsettled = db.prepare("SELECT 1 FROM hold WHERE brake_id = ? AND settled = 0 LIMIT 1");
+  const unsettled = db.prepare("SELECT 1 FROM hold_page WHERE brake = ? AND unsettled > 0 LIMIT 1");
   const update = db.prepare("UPDATE brake SET json = ? WHERE position = ?");
   for (let position = 0; ; ) {
     const rows = page.all(position, slice);
@@ -34,7 +34,7 @@ export function* eraseSubject(
       const without = withoutPerson(brake, subject);
       if (!without) continue;
       const over = brake.state === "RELEASED" || brake.state === "EXPIRED";
-      if (!over || unsettled.get(brake.brakeId)) {
+      if (!over || unsettled.get(position)) {
         if (result.keptBrakeIds.length < slice) result.keptBrakeIds.push(brake.brakeId);
         continue;
       }

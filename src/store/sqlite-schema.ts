@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { MissionControlError } from "../errors.ts";
 import { gateRunSchema } from "./gate-runs.ts";
 import { gateTokenSchema } from "./gate-tokens.ts";
+import { holdPageSchema, workflowKey } from "./hold-pages.ts";
 import { revocationSchema } from "./revocations.ts";
 
 /** Marks a file as ours ("MCTL"), so that a path typed wrong never puts a ledger into a stranger's database. */
@@ -147,6 +148,8 @@ const migrations: readonly string[] = [
   revocationSchema,
   gateTokenSchema,
   gateRunSchema,
+  // Holds become pages of them.
+  holdPageSchema,
 ];
 
 /**
@@ -218,6 +221,7 @@ function migrate(db: DatabaseSync, path: string): void {
           "version, or name another data directory",
       );
     }
+    db.function("workflow_key", { deterministic: true }, (workflowId) => workflowKey(String(workflowId)));
     for (const migration of migrations.slice(version)) db.exec(migration);
     db.exec(`PRAGMA user_version = ${migrations.length}`);
     db.exec("COMMIT");

@@ -80,7 +80,7 @@ export interface Change {
   readonly entries: readonly AuditEntry[];
   /** Brakes to insert or to replace, by brakeId. */
   readonly brakes?: readonly Brake[] | undefined;
-  /** Holds to insert or to replace, by brakeId and workflowId. */
+  /** Holds to insert or to replace, by brakeId and workflowId; the order of one never changes. */
   readonly holds?: readonly Hold[] | undefined;
   /** Answers to keep. */
   readonly answers?: readonly Answer[] | undefined;

@@ -217,6 +217,20 @@ export function storeConformance(
       const ended = settled({ ...(holds[1] ?? hold()), ended: true });
       await store.commit({ entries: [], holds: [ended] });
       expect(await store.holdsOf("br_1")).toEqual([holds[0], ended, holds[2]]);
+      const many = Array.from({ length: 1_234 }, (_, order) =>
+        hold({
+          brakeId: "br_2",
+          workflowId: `gate:run ${order}, "'\n`,
+          order,
+          traits: { type: "A", labels: { n: `${order}` } },
+        }),
+      );
+      await store.commit({ entries: [], brakes: [brake({ brakeId: "br_2" })], holds: many.slice(0, 1_000) });
+      await store.commit({ entries: [], holds: many.slice(1_000) });
+      const [first, last] = [settled(many[0] ?? hold()), settled(many[1_233] ?? hold())];
+      await store.commit({ entries: [], holds: [last, ended, first] });
+      expect(await store.holdsOf("br_2")).toEqual([first, ...many.slice(1, -1), last]);
+      expect(await store.heldOf(last.workflowId)).toEqual([{ brake: brake({ brakeId: "br_2" }), hold: last }]);
       expect(await store.holdsOf("br_9")).toEqual([]);
     });
 

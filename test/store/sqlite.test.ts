@@ -9,9 +9,10 @@ import { text } from "node:stream/consumers";
 import { toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import type { Hold } from "../../src/store/brake.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 import { storeConformance } from "../conformance/store.ts";
-import { entry } from "./entry.ts";
+import { brake, entry, hold, settled } from "./entry.ts";
 
 storeConformance("sqlite", async () => {
   const dir = await mkdtemp(join(tmpdir(), "mc-store-"));
@@ -109,8 +110,19 @@ describe("the SQLite store", () => {
     const insert = old.prepare("INSERT INTO entry VALUES (?, ?, ?, zeroblob(32), 1, ?, 'alice', '', '', '')");
     insert.run(1, intent.entryId, toBinary(AuditEntrySchema, intent), intent.phase);
     old.prepare("INSERT INTO open_intent VALUES (?, 1)").run(intent.entryId);
+    const engaged = brake({ state: "RELEASED" });
+    const holds = oldHolds();
+    old.prepare("INSERT INTO brake VALUES (7, ?, 'RELEASED', ?)").run(engaged.brakeId, JSON.stringify(engaged));
+    const insertHold = old.prepare("INSERT INTO hold (brake_id, workflow_id, settled, json) VALUES ('br_1', ?, ?, ?)");
+    for (const one of holds) insertHold.run(one.workflowId, one.halt.settled ? 1 : 0, JSON.stringify(one));
     old.close();
     const store = openSqlite(join(dir, "old.db"));
+    expect(await store.holdsOf("br_1")).toEqual(holds);
+    expect(await store.heldOf("restate:inv_120")).toEqual([{ brake: engaged, hold: holds[120] }]);
+    // It is released, and active for the sake of those that are not settled.
+    expect(await store.activeBrakes()).toEqual([engaged]);
+    await store.commit({ entries: [], holds: holds.map(settled) });
+    expect(await store.activeBrakes()).toEqual([]);
     expect((await store.listEntries({ subject: "alice", limit: 10 })).entries).toEqual([intent]);
     expect(await store.openIntents()).toEqual([intent]);
     expect((await store.commit({ entries: [entry()] }))[0]?.sequence).toBe(2n);
@@ -138,3 +150,23 @@ describe("the SQLite store", () => {
     expect(() => openSqlite(notes)).toThrow(/cannot open the ledger's database/);
   });
 });
+
+/** More than a page of them, with all that a hold may say. */
+function oldHolds(): Hold[] {
+  const steps = [{ name: "charge card", startTime: 1_700_000_000_100, outcome: "reruns" as const, failing: true }];
+  return Array.from({ length: 130 }, (_, order) => {
+    const one = hold({ workflowId: `restate:inv_${order}`, order, caughtThrough: order > 100 ? "restate:inv_0" : "" });
+    if (order % 2 === 0) return one;
+    const halt = {
+      ...one.halt,
+      foundPaused: true,
+      acceptTime: 1_700_000_000_200,
+      standstillTime: 1_700_000_000_300,
+      releaseTime: 1_700_000_000_400,
+      steps: { inFlight: steps, startedAfterAccept: 1, hidesStep: true },
+      settled: true,
+    };
+    const traits = { type: "Refund", labels: { risk: order % 3 === 0 ? "high" : "low" } };
+    return { ...one, traits, late: true, ended: true, halt };
+  });
+}
