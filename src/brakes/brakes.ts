@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { parseWorkflowId } from "../engines/workflow-id.ts";
 import type { EntryInit, Ledger } from "../ledger/ledger.ts";
+import { hideTokens } from "../proof/secrets.ts";
 import type { Brake, Held, Hold } from "../store/brake.ts";
 import type { Answer, Store } from "../store/store.ts";
 
@@ -123,7 +124,8 @@ export class Brakes {
     },
     about: Pick<EntryInit, "message" | "intentEntryId" | "reason" | "emergency">,
   ): Promise<void> {
-    const { brakes = [], holds = [], claim } = change;
+    const { holds = [], claim } = change;
+    const brakes = (change.brakes ?? []).map(withoutTokens);
     const brakeId = brakes[0]?.brakeId ?? holds[0]?.brakeId;
     if (brakeId === undefined) return;
     const workflows = new Set(holds.map((hold) => hold.workflowId));
@@ -199,4 +201,15 @@ export class Brakes {
     this.#brakes.delete(brakeId);
     this.#holds.delete(brakeId);
   }
+}
+
+/** What people wrote about it is kept and shown without the tokens that they pasted. */
+function withoutTokens(brake: Brake): Brake {
+  const { reason, ticket, release } = brake;
+  return {
+    ...brake,
+    reason: hideTokens(reason),
+    ticket: hideTokens(ticket),
+    release: release && { ...release, reason: hideTokens(release.reason) },
+  };
 }

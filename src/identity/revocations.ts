@@ -3,6 +3,7 @@ import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
+import { hideTokens } from "../proof/secrets.ts";
 import type { Revocation } from "../store/revocations.ts";
 import type { Store } from "../store/store.ts";
 import { clockToleranceS } from "./claims.ts";
@@ -110,7 +111,9 @@ export class Revocations {
    * Revokes, durably, and then at once. Rejects with INVALID_ARGUMENT for an issuer that is not known here, and for a moment too
    * far ahead.
    */
-  async revoke({ issuer, tokenId, subject, issuedBefore, reason, by, intentEntryId }: Revoke): Promise<Revocation> {
+  async revoke({ issuer, tokenId, subject, issuedBefore, by, intentEntryId, ...asked }: Revoke): Promise<Revocation> {
+    // It may be the token itself that was pasted there.
+    const reason = hideTokens(asked.reason);
     const now = this.#clock.date();
     const lifetime = this.#lifetimes.get(issuer);
     if (lifetime === undefined) {

@@ -1,4 +1,5 @@
 import type { PolicyQuestion } from "../policy/policy.ts";
+import { hideTokens } from "../proof/secrets.ts";
 import { principalOf } from "./authorize.ts";
 import type { Call } from "./context.ts";
 
@@ -10,8 +11,12 @@ export type Asked = Pick<
 
 /** What policy is asked about a call: this, by this caller, now, from there. */
 export function questionOf(call: Call, asked: Asked): PolicyQuestion {
+  const { reason, ticket } = asked;
   return {
     ...asked,
+    // What was pasted where it does not belong is told to no remote either.
+    reason: hideTokens(reason),
+    ...(ticket !== undefined && { ticket: hideTokens(ticket) }),
     principal: principalOf(call),
     time: new Date(call.startTime),
     protocol: call.protocol,

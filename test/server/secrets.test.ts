@@ -162,6 +162,23 @@ test("no token, no header, nothing of what agents get or give is in the log, in 
   await post("/v1/brakes:preview", { selector: { labels: [`token=${pasted}`] } });
   await post("/v1/brakes", { selector: { labels: [`token=${pasted}`] }, reason: pasted, validateOnly: true });
   await post("/v1/brakes/br_none/release", { reason: pasted });
+  // And where it is kept: with the brake, and with what is revoked.
+  const selector = { types: ["NoSuchType"] };
+  const ticket = pasted.slice(0, 120);
+  const { brake } = await server.brakes.engageBrake({ selector, reason: `as ${pasted}`, ticket });
+  expect(brake).toMatchObject({ reason: "as (token)", ticket: "(token)" });
+  const released = await server.brakes.releaseBrake({ brakeId: brake?.brakeId ?? "", reason: `not ${pasted}` });
+  expect(released.brake?.release?.reason).toBe("not (token)");
+  for (const control of ["pause", "resume"]) {
+    const answer = await post(`/v1/workflows/${workflowId}/${control}`, { reason: pasted, request_id: randomUUID() });
+    expect(answer.status).toBe(200);
+  }
+  const revoked = await post("/v1/revocations", {
+    issuer: server.issuer.config.issuer,
+    token_id: "x",
+    reason: pasted,
+  });
+  expect(revoked.status).toBe(200);
 
   await engine.resolveAwakeable(invocation, secrets.result);
   await engine.untilStatus(invocation, "completed");
