@@ -226,8 +226,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const gates = new Gates({ engines: engineNames, log });
   const gateReports = new Map(
     gateEngines
-      .filter((_, index) => gateConfigs[index]?.kind === "gate")
-      .map(({ name, runs }) => [name, new GateReports(runs, log)]),
+      .map((engine, index) => ({ ...(gateConfigs[index] as GateConfig), runs: engine.runs }))
+      .filter(({ kind }) => kind === "gate")
+      .map(({ name, runs, inputs }) => [name, new GateReports(runs, log, inputs)]),
   );
   const gateTokens = new GateTokens(store, ledger, engineNames);
   const gateRules = new GateRules(brakes, engines, catching, gates, log);

@@ -266,6 +266,7 @@ function traceEntry(engine: string, entry: EngineTraceEntry): TraceEntry {
     result.endTime = timestampFromDate(entry.endTime);
     result.duration = durationFromMs(entry.endTime.getTime() - entry.startTime.getTime());
   }
+  if (entry.inputs !== undefined) result.inputs = entry.inputs;
   if (entry.dueTime) result.dueTime = timestampFromDate(entry.dueTime);
   return result;
 }

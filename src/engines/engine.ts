@@ -85,7 +85,8 @@ export interface Engine {
    * - `trace.1` The oldest MUST come first, and each step be one entry: with its end and outcome where it ended, in flight where
    *   it has not.
    * - `trace.2` Children MUST be there with their ids, failures with their messages, sleeps with when they are due.
-   * - `trace.3` It MUST NOT show what a workflow was given or has answered.
+   * - `trace.3` It MUST NOT show what a workflow has answered, and what it was given only where the engine's entry in the
+   *   configuration says so: without secrets, and of a bounded size (`inputs`).
    */
   trace(id: string, signal?: AbortSignal): Promise<EngineTraceEntry[] | undefined>;
   /**
@@ -305,4 +306,6 @@ export interface EngineTraceEntry {
   readonly childId: string | undefined;
   /** When a sleep is due to end. */
   readonly dueTime: Date | undefined;
+  /** What the workflow (kind `started`) or the step was given: JSON, without secrets, and perhaps cut. Undefined: not kept. */
+  readonly inputs?: string | undefined;
 }

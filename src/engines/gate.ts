@@ -272,11 +272,11 @@ const nothing = {
   dueTime: undefined,
 } as const;
 
-function started({ createTime, type, startTime }: StoredRun): EngineTraceEntry {
-  return { ...nothing, kind: "started", name: type, startTime: new Date(startTime ?? createTime) };
+function started({ createTime, type, startTime, inputs }: StoredRun): EngineTraceEntry {
+  return { ...nothing, kind: "started", name: type, startTime: new Date(startTime ?? createTime), inputs };
 }
 
-function traced({ name, startTime, endTime, outcome, errorMessage }: StoredStep): EngineTraceEntry {
+function traced({ name, startTime, endTime, outcome, errorMessage, inputs }: StoredStep): EngineTraceEntry {
   return {
     ...nothing,
     kind: "step",
@@ -285,6 +285,7 @@ function traced({ name, startTime, endTime, outcome, errorMessage }: StoredStep)
     endTime: endTime === undefined ? undefined : new Date(endTime),
     outcome: outcome === "unknown" ? "none" : outcome,
     errorMessage: outcome === "unknown" ? "nobody told how it ended" : errorMessage,
+    inputs,
   };
 }
 

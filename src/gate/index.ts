@@ -85,10 +85,13 @@ export interface Gate {
    * @throws Error where it is called outside of `workflow`.
    */
   step<T>(name: string, work: () => T | Promise<T>, about?: StepAbout): Promise<T>;
-  /** The function as a step: the same arguments, the same result. Its name is the step's where no other is given. */
+  /**
+   * The function as a step: the same arguments, the same result. Its name is the step's where no other is given. `inputs` picks what
+   * is told of its arguments; default nothing.
+   */
   wrap<A extends unknown[], T>(
     work: (...args: A) => T | Promise<T>,
-    about?: StepAbout & { readonly name?: string },
+    about?: Omit<StepAbout, "inputs"> & { readonly name?: string; readonly inputs?: (...args: A) => unknown },
   ): (...args: A) => Promise<T>;
   state(): GateState;
   /**
@@ -183,7 +186,9 @@ export function createGate(options: GateOptions): Gate {
     step,
     wrap: (work, about = {}) => {
       const name = about.name ?? work.name;
-      return (...args) => step(name, () => work(...args), about);
+      const { inputs, ...rest } = about;
+      return async (...args) =>
+        step(name, () => work(...args), { ...rest, ...(inputs && { inputs: inputs(...args) }) });
     },
     state: () => ({
       connected: orders.mode === "connected",

@@ -32,6 +32,8 @@ export interface WorkflowAbout {
   readonly labels?: Readonly<Record<string, string>>;
   /** The id of the workflow that started it. */
   readonly parentId?: string;
+  /** What it was given: kept, without secrets, where the engine's entry in Mission Control's configuration says so. */
+  readonly inputs?: unknown;
 }
 
 /** What is to be known of a step. */
@@ -40,6 +42,8 @@ export interface StepAbout {
   readonly agent?: string;
   /** How much is at stake, e.g. "LOW" or "CRITICAL". Up to 32 characters. */
   readonly riskLevel?: string;
+  /** What it was given, as of a workflow. */
+  readonly inputs?: unknown;
   /** Gives up waiting while the step is held; the step then rejects with its reason and has not begun. */
   readonly signal?: AbortSignal;
 }
@@ -112,7 +116,7 @@ export class Run {
 
   /** For Runs. */
   constructor(about: WorkflowAbout, orders: Orders, report: (event: Event) => void, onEnd: () => void) {
-    const { type, id = randomUUID(), name = type, labels = {}, parentId = "" } = about;
+    const { type, id = randomUUID(), name = type, labels = {}, parentId = "", inputs } = about;
     check("a workflow's type", type, 1, 256);
     check("a workflow's id", id, 1, 256);
     check("a workflow's name", name, 0, 256);
@@ -132,6 +136,7 @@ export class Run {
       name,
       labels: { ...labels },
       parentWorkflowId: parentId,
+      inputs: jsonOf(inputs),
     });
     this.#standing.add({ case: "workflowStarted", value });
     this.announce();
@@ -188,7 +193,7 @@ export class Run {
   }
 
   /** A step that has not begun. `isHeld` is of the moment. */
-  #ask(name: string, { agent = "", riskLevel = "", signal }: StepAbout): Asked {
+  #ask(name: string, { agent = "", riskLevel = "", inputs, signal }: StepAbout): Asked {
     check("a step's name", name, 1, 256);
     check("a step's agent", agent, 0, 128);
     check("a step's riskLevel", riskLevel, 0, 32);
@@ -219,7 +224,7 @@ export class Run {
       },
       begin: () => {
         if (held !== undefined) this.#standing.delete(held);
-        return this.#begin(create(StepStartedSchema, { stepId, name, agent, riskLevel }));
+        return this.#begin(create(StepStartedSchema, { stepId, name, agent, riskLevel, inputs: jsonOf(inputs) }));
       },
     };
   }
@@ -250,6 +255,21 @@ export class Run {
 function check(what: string, text: unknown, min: number, max: number): void {
   if (typeof text === "string" && text.length >= min && text.length <= max && text.isWellFormed()) return;
   throw new TypeError(`gate: ${what} has to be a text of ${min} to ${max} characters`);
+}
+
+/** Of inputs that are told, bytes of JSON. */
+const maxInputs = 32 * 1024;
+
+/** What cannot be told keeps no step from being taken. */
+function jsonOf(inputs: unknown): string {
+  if (inputs === undefined) return "";
+  try {
+    const json = JSON.stringify(inputs);
+    const bytes = Buffer.byteLength(json);
+    return bytes <= maxInputs ? json : `"(left out: ${bytes} bytes)"`;
+  } catch {
+    return '"(left out: it is no JSON)"';
+  }
 }
 
 function messageOf(error: unknown): string {

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { type GateConfig, gateDefaults, type HookDecision } from "../engines/gate/config.ts";
 import { type Asked, GaveUp, type RunOutcome } from "../engines/gate/events.ts";
+import { keptInputs } from "../engines/gate/inputs.ts";
 import type { GateRuns } from "../engines/gate/runs.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
@@ -13,7 +14,7 @@ export interface HookAnswer {
 
 const told = z.string().max(256).nullish();
 
-/** What the AI-First Runtime's governance hooks send; what else is in it (inputs above all) is dropped at once. */
+/** What the AI-First Runtime's governance hooks send; what else is in it is dropped at once. */
 const hook = z.object({
   event: z.enum(["pre_execution", "pre_step", "post_step", "post_execution"]),
   traceId: told,
@@ -27,10 +28,14 @@ const hook = z.object({
       riskLevel: told,
     })
     .nullish(),
+  inputs: z.unknown().optional(),
   summary: z.object({ status: z.string().max(64) }).nullish(),
 });
 
-type Hook = z.output<typeof hook>;
+type Hook = Omit<z.output<typeof hook>, "inputs"> & {
+  /** As they are to be kept. */
+  readonly inputs: string | undefined;
+};
 
 /** How long before the runtime's own timeout it is answered, ms; of short timeouts a tenth. */
 const marginMs = 5_000;
@@ -63,7 +68,7 @@ export class AiFirstHooks {
     const parsed = hook.safeParse(body);
     if (!parsed.success) throw notAHook(parsed.error);
     const { runs, config } = found;
-    const sent = parsed.data;
+    const sent = { ...parsed.data, inputs: keptInputs(parsed.data.inputs, config.inputs) };
     switch (sent.event) {
       case "pre_execution":
         return this.#ask(config, runs, { run: runOf(sent) }, signal);
@@ -121,7 +126,7 @@ function tell(runs: GateRuns, ...events: Parameters<GateRuns["report"]>[0]): voi
   written.catch(() => undefined);
 }
 
-function runOf({ workflowId, traceId, step }: Hook): Asked["run"] {
+function runOf({ workflowId, traceId, step, inputs }: Hook): Asked["run"] {
   const labels = {
     trace_id: traceId,
     agent: step?.agentName,
@@ -131,13 +136,20 @@ function runOf({ workflowId, traceId, step }: Hook): Asked["run"] {
     step_type: step?.stepType,
   };
   const given = Object.entries(labels).filter((label): label is [string, string] => Boolean(label[1]));
-  return { id: workflowId, type: "ai-first", name: workflowId, labels: Object.fromEntries(given) };
+  return {
+    id: workflowId,
+    type: "ai-first",
+    name: workflowId,
+    labels: Object.fromEntries(given),
+    // Those of a step are that step's.
+    inputs: step ? undefined : inputs,
+  };
 }
 
 /** The runtime's hooks have no ids of steps: their names are unique in a workflow. */
-function stepOf({ event, step }: Hook): NonNullable<Asked["step"]> {
+function stepOf({ event, step, inputs }: Hook): NonNullable<Asked["step"]> {
   if (!step) throw new MissionControlError("INVALID_ARGUMENT", `a hook ${event} has a step`);
-  return { id: step.name, name: step.name, agent: step.agentName ?? "", riskLevel: step.riskLevel ?? "" };
+  return { id: step.name, name: step.name, agent: step.agentName ?? "", riskLevel: step.riskLevel ?? "", inputs };
 }
 
 function stepEnded(runs: GateRuns, sent: Hook): void {

@@ -7,6 +7,7 @@ import {
   WorkflowEnded_Outcome as WorkflowOutcome,
 } from "../../gen/missioncontrol/gate/v1/gate_pb.ts";
 import type { GateDoor, GateEvent } from "../engines/gate/events.ts";
+import { type InputsConfig, keptInputsOf } from "../engines/gate/inputs.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 
@@ -17,17 +18,20 @@ const retryMs = 1_000;
 export class GateReports {
   readonly #door: GateDoor;
   readonly #log: Logger;
+  readonly #inputs: InputsConfig | undefined;
   /** Which gate told of an open workflow last: it alone vouches for it. */
   readonly #owners = new Map<string, Reporting>();
 
-  constructor(door: GateDoor, log: Logger) {
+  /** @param inputs how what workflows were given is kept; undefined: it is dropped. */
+  constructor(door: GateDoor, log: Logger, inputs?: InputsConfig) {
     this.#door = door;
     this.#log = log;
+    this.#inputs = inputs;
   }
 
   /** @param durable is called with the number of the last event that is, along with all before it. */
   open(durable: (sequence: bigint) => void): Reporting {
-    return new Reporting(this.#door, this.#owners, durable, this.#log);
+    return new Reporting(this.#door, this.#owners, durable, this.#log, this.#inputs);
   }
 }
 
@@ -37,6 +41,7 @@ export class Reporting {
   readonly #owners: Map<string, Reporting>;
   readonly #durable: (sequence: bigint) => void;
   readonly #log: Logger;
+  readonly #inputs: InputsConfig | undefined;
   readonly #ended = new AbortController();
   /** Its own open workflows. */
   readonly #open = new Set<string>();
@@ -44,11 +49,18 @@ export class Reporting {
   #writing: Promise<void> | undefined;
 
   /** For GateReports. */
-  constructor(door: GateDoor, owners: Map<string, Reporting>, durable: (sequence: bigint) => void, log: Logger) {
+  constructor(
+    door: GateDoor,
+    owners: Map<string, Reporting>,
+    durable: (sequence: bigint) => void,
+    log: Logger,
+    inputs: InputsConfig | undefined,
+  ) {
     this.#door = door;
     this.#owners = owners;
     this.#durable = durable;
     this.#log = log;
+    this.#inputs = inputs;
   }
 
   /** Takes a report in at once; it is acknowledged when it is durable. */
@@ -80,7 +92,7 @@ export class Reporting {
   }
 
   #takeEvent(event: Event): void {
-    const told = gateEventOf(event);
+    const told = gateEventOf(event, this.#inputs);
     if (told === undefined) return;
     // One by one: an event that cannot be kept takes no other along.
     this.#door.report([told]).catch((error: unknown) => {
@@ -133,19 +145,25 @@ const runOutcomes: Readonly<Partial<Record<number, "completed" | "failed" | "can
 };
 
 /** Undefined for what this version does not know; the messages were validated. */
-function gateEventOf({ workflowId: runId, time: at, event }: Event): GateEvent | undefined {
+function gateEventOf(
+  { workflowId: runId, time: at, event }: Event,
+  kept: InputsConfig | undefined,
+): GateEvent | undefined {
   const time = at === undefined ? Date.now() : timestampMs(at);
   switch (event.case) {
     case "workflowStarted": {
       const { type, name, labels, parentWorkflowId } = event.value;
       const parentId = parentWorkflowId === "" ? undefined : parentWorkflowId;
-      return { kind: "runStarted", time, run: { id: runId, type, name: name === "" ? type : name, labels, parentId } };
+      const inputs = keptInputsOf(event.value.inputs, kept);
+      const run = { id: runId, type, name: name === "" ? type : name, labels, parentId, inputs };
+      return { kind: "runStarted", time, run };
     }
     case "stepHeld":
       return { kind: "stepHeld", time, runId, step: { id: event.value.stepId, name: event.value.name } };
     case "stepStarted": {
       const { stepId, name, agent, riskLevel } = event.value;
-      return { kind: "stepStarted", time, runId, step: { id: stepId, name, agent, riskLevel } };
+      const inputs = keptInputsOf(event.value.inputs, kept);
+      return { kind: "stepStarted", time, runId, step: { id: stepId, name, agent, riskLevel, inputs } };
     }
     case "stepEnded": {
       const { stepId, errorMessage } = event.value;

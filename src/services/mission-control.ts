@@ -57,7 +57,10 @@ export function missionControlService(deps: {
       return create(GetWorkflowTraceResponseSchema, {
         workflow,
         entries: entries.slice(from, to),
-        inFlight: entries.filter((entry) => entry.outcome === Outcome.IN_FLIGHT),
+        // What it was given is told once, beside its entry.
+        inFlight: entries
+          .filter((entry) => entry.outcome === Outcome.IN_FLIGHT)
+          .map((entry) => ({ ...entry, inputs: "" })),
         nextPageToken: to < entries.length ? String(to) : "",
       });
     },

@@ -20,6 +20,8 @@ export interface StoredRun {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly parentId: string | undefined;
+  /** What it was given: JSON, without secrets, and perhaps cut. Undefined: not told, or not kept. */
+  readonly inputs: string | undefined;
   readonly status: RunStatus;
   /** The status in more words, for people. */
   readonly phase: string;
@@ -45,6 +47,8 @@ export interface StoredStep {
   readonly name: string;
   readonly agent: string;
   readonly riskLevel: string;
+  /** As of a workflow. */
+  readonly inputs: string | undefined;
   readonly startTime: number;
   readonly endTime: number | undefined;
   /** `unknown`: it is over, and nobody told how it ended. */

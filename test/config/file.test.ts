@@ -104,6 +104,22 @@ policy: { dir: policies }
   expect(config.roles?.viewer?.permissions).toContain("workflows.read");
 });
 
+test("inputs are kept only where an entry says so", () => {
+  const { engines = [] } = read(`
+engines:
+  - { name: kept, kind: ai-first, inputs: { keep: true } }
+  - { name: kept-less, kind: gate, inputs: { keep: true, redact: [iban, customer.address], max_bytes: 100 } }
+  - { name: dropped, kind: gate, inputs: { keep: false, redact: [iban] } }
+  - { name: nothing-said, kind: ai-first }
+`);
+  expect(engines.map((engine) => ("inputs" in engine ? engine.inputs : undefined))).toEqual([
+    { redact: [], maxBytes: 4096 },
+    { redact: ["iban", "customer.address"], maxBytes: 100 },
+    undefined,
+    undefined,
+  ]);
+});
+
 test("the ledger's fallback file and streams are read", () => {
   const { ledger } = read(`
 ledger:
@@ -216,6 +232,11 @@ describe("a fault is told with its line, its key and what to do", () => {
     [
       "policy:\n  remotes:\n    - name: kos\n      form: grpc\n      url: https://k\n      when_unreachable: [{ actions: [runtime.pause], roles: [boss] }]",
       /^FILE:6: policy\.remotes\[0\]\.when_unreachable\[0\]\.roles is no role: use one of viewer/,
+    ],
+    ["engines:\n  - {name: a, kind: gate, inputs: {redact: [iban]}}", /^FILE:2: engines\[0\]\.inputs\.keep /],
+    [
+      "engines:\n  - {name: a, kind: gate, inputs: {keep: true, redact: ['.']}}",
+      /^FILE:2: engines\[0\]\.inputs\.redact\[0\] has to be a key, or a path/,
     ],
     ["log_level: loud", /^FILE:1: log_level has to be one of debug, info, warn, error$/],
     [

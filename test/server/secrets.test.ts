@@ -7,9 +7,12 @@ import { dirname, join } from "node:path";
 import { toJsonString } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { pino } from "pino";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ListAuditEntriesResponseSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import { TraceEntry_Kind as Entry, Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
+import { gateDefaults } from "../../src/engines/gate/config.ts";
+import { createGate } from "../../src/gate/index.ts";
 import { call, type Door, doorOf, doorsOf, readUntil } from "../fixture/protocols.ts";
 import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../fixture/server.ts";
@@ -30,7 +33,17 @@ beforeAll(async () => {
     logged += line;
   };
   const log = pino({ level: "trace" }, { write });
-  server = await startTestServer(engine.adminSocket, { log, ledgerStreams: [{ name: "siem", file: streamed }] });
+  const inputs = { redact: ["iban"], maxBytes: 4096 };
+  server = await startTestServer(engine.adminSocket, {
+    log,
+    ledgerStreams: [{ name: "siem", file: streamed }],
+    gateEngines: [
+      { name: "ai-first", kind: "ai-first", ...gateDefaults },
+      { name: "ai-first-kept", kind: "ai-first", ...gateDefaults, inputs },
+      { name: "agents", kind: "gate", ...gateDefaults },
+      { name: "agents-kept", kind: "gate", ...gateDefaults, inputs },
+    ],
+  });
 });
 afterAll(async () => {
   await server?.stop();
@@ -218,4 +231,68 @@ test("a stranger's body is not even looked at; of a caller's that cannot be read
     }
   }
   expect(await whereIs(secret)).toEqual([]);
+});
+
+/** A run of an AI-First Runtime that is held before its step, and let go. */
+async function hooked(workflowId: string, engineName: string, inputs: object): Promise<void> {
+  const url = `${server.url}/v1/gates/ai-first/${await server.gateToken(`of-${engineName}`, engineName)}`;
+  const hook = async (event: string, more: object) => {
+    const body = JSON.stringify({ event, traceId: "t", workflowId, inputs, ...more });
+    const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
+    return answer.status;
+  };
+  const step = { name: "pay", agentName: "support", riskLevel: "HIGH" };
+  expect(await hook("pre_execution", {})).toBe(200);
+  const id = `${engineName}:${workflowId}`;
+  await server.control.pauseWorkflow({ workflowId: id, reason: "test" });
+  const held = hook("pre_step", { step });
+  await vi.waitFor(async () =>
+    expect((await server.control.getWorkflow({ workflowId: id })).workflow?.status).toBe(Status.PAUSED),
+  );
+  await server.control.resumeWorkflow({ workflowId: id, reason: "test" });
+  expect(await held).toBe(200);
+  expect(await hook("post_step", { step })).toBe(200);
+  // Refused with what it was given in it.
+  expect(await hook("post_step", {})).toBe(400);
+  expect(await hook("post_execution", { summary: { status: "SUCCESS" } })).toBe(200);
+}
+
+/** A run of an agent that attaches. */
+async function attached(workflowId: string, engineName: string, inputs: object): Promise<void> {
+  const token = await server.gateToken(`of-${engineName}`, engineName);
+  const gate = createGate({ url: server.url, token, engine: engineName, name: engineName });
+  await gate.ready();
+  const pay = gate.wrap(async (_given: object) => {}, { name: "pay", inputs: (given) => given });
+  await gate.workflow({ type: "Refund", id: workflowId, inputs }, () => pay(inputs));
+  await gate.close();
+}
+
+/** What the trace of it tells that it and its step were given. */
+async function givenTo(workflowId: string): Promise<string[]> {
+  const { entries } = await server.control.getWorkflowTrace({ workflowId });
+  return entries.filter(({ kind }) => kind === Entry.STARTED || kind === Entry.STEP).map(({ inputs }) => inputs);
+}
+
+test("what runtimes that ask were given is nowhere but where their engine's entry has it kept: there without secrets, in its trace alone", async () => {
+  const dropped = { note: "canary-dropped-5f1c" };
+  const kept = { note: "canary-kept-5f1c", password: "canary-secret-5f1c", to: { iban: "canary-iban-5f1c" } };
+  const shown = '{"note":"canary-kept-5f1c","password":"(redacted)","to":{"iban":"(redacted)"}}';
+  const [first, second] = [randomUUID(), randomUUID()];
+  await hooked(first, "ai-first", dropped);
+  await attached(first, "agents", dropped);
+  await hooked(second, "ai-first-kept", kept);
+  await attached(second, "agents-kept", kept);
+  for (let restarted = 0; restarted < 2; restarted++) {
+    expect(await givenTo(`ai-first:${first}`)).toEqual(["", ""]);
+    expect(await givenTo(`agents:${first}`)).toEqual(["", ""]);
+    expect(await givenTo(`ai-first-kept:${second}`)).toEqual([shown, shown]);
+    expect(await givenTo(`agents-kept:${second}`)).toEqual([shown, shown]);
+    if (restarted === 0) await server.restart();
+  }
+  expect(await whereIs(dropped.note)).toEqual([]);
+  expect(await whereIs(kept.password)).toEqual([]);
+  expect(await whereIs(kept.to.iban)).toEqual([]);
+  const places = await whereIs(kept.note);
+  expect(places).toContain("mission-control.db");
+  expect(places.filter((place) => !place.startsWith("mission-control.db"))).toEqual([]);
 });

@@ -69,6 +69,30 @@ def test_decorators_plain_and_async(server: Server, gate: Gate) -> None:
     ]
 
 
+def test_inputs_are_told_where_they_are_asked_for(server: Server, gate: Gate) -> None:
+    @gate.gated(inputs=lambda refund, **_: {"refund": refund})
+    def pay(refund: str, card: str) -> str:
+        return card
+
+    with gate.workflow("Refunds", inputs={"batch": 7}) as run:
+        assert pay("RF-1", card="4711") == "4711"
+        with run.step("nothing told"):
+            pass
+        with run.step("no JSON", inputs=object()):
+            pass
+        with run.step("too long", inputs="x" * 40_000):
+            pass
+    server.until(lambda: len(server.events) == 10)
+    events = [event for _, event in server.events]
+    assert events[0].workflow_started.inputs == '{"batch": 7}'
+    assert [event.step_started.inputs for event in events if event.HasField("step_started")] == [
+        '{"refund": "RF-1"}',
+        "",
+        '"(left out: it is no JSON)"',
+        '"(left out: 40002 bytes)"',
+    ]
+
+
 def test_a_step_in_no_workflow_and_a_generator_are_refused(gate: Gate) -> None:
     with pytest.raises(RuntimeError, match="in no workflow"), gate.step("x"):
         pass

@@ -125,6 +125,7 @@ function outcomeOf({ kind, outcome }: TraceEntry): string {
 
 function belowOf(entry: TraceEntry, now: number): string[] {
   const lines: string[] = [];
+  if (entry.inputs !== "") lines.push(`given ${entry.inputs}`);
   if (entry.reason !== "") lines.push(`"${entry.reason}"`);
   if (entry.errorMessage !== "") lines.push(entry.errorMessage);
   if (entry.childWorkflowId !== "") lines.push(entry.childWorkflowId);

@@ -30,11 +30,31 @@ const restate = section({
   admin_url: adminUrl,
 }).transform(({ admin_url, ...engine }): RestateConfig => ({ ...engine, address: admin_url }));
 
+/** What workflows and steps were given. */
+const inputs = section({
+  /** False: it is dropped at once. */
+  keep: z.boolean(),
+  /** Keys and paths of keys whose values are left out, besides what looks like a secret. */
+  redact: z
+    .array(
+      z
+        .string()
+        .regex(/^(?=.*[\p{L}\p{N}])[^\p{C}]{1,128}$/u, "has to be a key, or a path of keys like customer.address"),
+    )
+    .max(100)
+    .default([]),
+  /** Of one input. */
+  max_bytes: z.int().min(64).max(65_536).default(4096),
+}).transform(({ keep, redact, max_bytes }): GateConfig["inputs"] =>
+  keep ? { redact, maxBytes: max_bytes } : undefined,
+);
+
 const kept = {
   /** A workflow that nobody has heard of for so long, and that does not wait at the gate, is shown as silent. */
   silent_after: duration("1s", "30d").default(gateDefaults.silentAfterMs),
   /** What has ended, or has been silent, for so long is forgotten. */
   retention: duration("1m", "3650d").default(gateDefaults.retentionMs),
+  inputs: inputs.optional(),
 };
 
 /** Runtimes that attach to the Gate service. */

@@ -1,3 +1,5 @@
+import type { InputsConfig } from "./inputs.ts";
+
 /** An engine whose runtime asks before each step, as configured. Times in ms. */
 export interface GateConfig {
   readonly name: string;
@@ -7,6 +9,8 @@ export interface GateConfig {
   readonly silentAfterMs: number;
   /** What has ended, or has been silent, for so long is forgotten. */
   readonly retentionMs: number;
+  /** How what workflows and steps were given is kept; undefined: none of it is. */
+  readonly inputs?: InputsConfig | undefined;
   /** Of `ai-first` only. */
   readonly hooks?: HookConfig | undefined;
 }

@@ -12,6 +12,8 @@ export interface RunFacts {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** The runtime's own id of the workflow that started it. */
   readonly parentId?: string | undefined;
+  /** What it was given, as `keptInputs` has it. */
+  readonly inputs?: string | undefined;
 }
 
 /** A step, before or after it has begun. */
@@ -24,6 +26,8 @@ export interface StepFacts {
   readonly agent?: string | undefined;
   /** LOW, MEDIUM, HIGH, CRITICAL; "": not told. */
   readonly riskLevel?: string | undefined;
+  /** What it was given, as `keptInputs` has it. */
+  readonly inputs?: string | undefined;
 }
 
 /** How a step ended; `unknown`: its runtime does not tell. */

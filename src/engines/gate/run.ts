@@ -5,6 +5,8 @@ import type { GaveUp, RunFacts, RunOutcome, StepFacts } from "./events.ts";
 /** Steps of one workflow that are kept; what it does beyond is counted as in flight, and not kept. */
 const maxSteps = 10_000;
 const maxLabels = 64;
+/** Of the inputs of one workflow's steps, characters; what comes beyond is left out, and said to be. */
+const maxInputs = 1024 * 1024;
 
 /** An ask that stays open. */
 export interface OpenAsk {
@@ -29,6 +31,9 @@ export class Run {
   #name = "";
   #labels: Readonly<Record<string, string>> = {};
   #parentId: string | undefined;
+  #inputs: string | undefined;
+  /** Of the steps' inputs, so far. */
+  #inputsLength = 0;
   #phase: string;
   /** True while it waits, in its runtime, before a step. */
   #waits = false;
@@ -58,6 +63,7 @@ export class Run {
     run.#name = stored.name;
     run.#labels = stored.labels;
     run.#parentId = stored.parentId;
+    run.#inputs = stored.inputs;
     run.#startTime = stored.startTime;
     run.#updateTime = stored.updateTime;
     run.#seenTime = stored.seenTime;
@@ -66,6 +72,7 @@ export class Run {
     run.#silent = stored.status === "silent";
     for (const step of steps) {
       run.#places.set(step.stepId, step.index);
+      run.#inputsLength += step.inputs?.length ?? 0;
       if (step.outcome === "inFlight") run.inFlight.set(step.stepId, step);
     }
     if (stored.status === "paused")
@@ -100,10 +107,11 @@ export class Run {
   }
 
   /** What is told of it is news: it is alive. */
-  tell({ type, name, labels, parentId }: Omit<RunFacts, "id">): void {
+  tell({ type, name, labels, parentId, inputs }: Omit<RunFacts, "id">): void {
     this.#type = type ?? this.#type;
     this.#name = name ?? this.#name;
     this.#parentId = parentId ?? this.#parentId;
+    this.#inputs = inputs ?? this.#inputs;
     if (labels) this.#labels = Object.fromEntries(Object.entries({ ...this.#labels, ...labels }).slice(0, maxLabels));
     this.alive();
     this.touch();
@@ -159,6 +167,7 @@ export class Run {
       name: step.name,
       agent: step.agent ?? "",
       riskLevel: step.riskLevel ?? "",
+      inputs: this.#roomFor(step.inputs),
       startTime: time,
       endTime: undefined,
       outcome: "inFlight",
@@ -210,6 +219,7 @@ export class Run {
       name: this.#name || this.#type,
       labels: this.#labels,
       parentId: this.#parentId,
+      inputs: this.#inputs,
       status: this.status,
       phase: this.phase,
       createTime: this.#createTime,
@@ -237,6 +247,13 @@ export class Run {
   /** What was taken could not be written. */
   giveBack(steps: readonly StoredStep[]): void {
     for (const step of steps) if (!this.#unwritten.has(step.index)) this.#unwritten.set(step.index, step);
+  }
+
+  #roomFor(inputs: string | undefined): string | undefined {
+    if (inputs === undefined) return undefined;
+    if (this.#inputsLength + inputs.length > maxInputs) return '"(left out: this workflow has too much of it)"';
+    this.#inputsLength += inputs.length;
+    return inputs;
   }
 
   #keep(step: StoredStep): void {

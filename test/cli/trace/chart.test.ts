@@ -43,7 +43,7 @@ function draw(entries: MessageInitShape<typeof TraceEntrySchema>[], now: number,
 
 const story = [
   entry(Kind.STARTED, "", 0, undefined, Outcome.OUTCOME_UNSPECIFIED),
-  entry(Kind.STEP, "read-csv", 0, 4, Outcome.SUCCEEDED),
+  entry(Kind.STEP, "read-csv", 0, 4, Outcome.SUCCEEDED, { inputs: '{"file":"a.csv"}' }),
   entry(Kind.STEP, "refund-1", 4, 8, Outcome.SUCCEEDED),
   control("pause", 6, "alice", "pays twice"),
   control("standstill", 8, "", ""),
@@ -58,6 +58,7 @@ test("a timeline: bars to scale, what people did in the same line of time, the p
     "NAME                0s───────────────╱─60m╱─────────────1h00m    TIME  OUTCOME",
     "started             │                ░░░░░░░                     +0ms",
     "read-csv            █████████        ░░░░░░░                       4s  ok",
+    '  └ given {"file":"a.csv"}',
     "refund-1                    ██████████░░░░░░                       4s  ok",
     "pause by alice                   ▼   ░░░░░░░                      +6s",
     '  └ "pays twice"',

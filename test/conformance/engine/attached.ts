@@ -17,13 +17,15 @@ export async function attachedHarness(): Promise<EngineHarness> {
   const gate = createGate({ url: server.url, token, engine: "agents", name: "runtime", limits });
   await gate.ready();
   const { engine, rules } = engineWithRules(server);
-  const runtime = new Scripts(async ({ does: type }, parentId) => {
-    const run = gate.start({ type, id: randomUUID(), ...(parentId !== undefined && { parentId }) });
+  const runtime = new Scripts(async (script, parentId) => {
+    const inputs = { given: script.does === "steps" ? script.given : undefined };
+    const about = { type: script.does, id: randomUUID(), inputs };
+    const run = gate.start({ ...about, ...(parentId !== undefined && { parentId }) });
     // The engine has an id for it when it was reported.
     while (!engine.isId(run.id)) await delay(2);
     return {
       id: run.id,
-      step: (name, work, signal) => run.step(name, work, { signal }),
+      step: (name, work, signal) => run.step(name, work, { signal, inputs }),
       async end(outcome, error) {
         if (outcome === "canceled") run.cancel();
         else if (outcome === "failed") run.end({ error });

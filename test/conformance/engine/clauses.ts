@@ -32,7 +32,7 @@ export const clauses = {
   "pausedByGate.1": "8c4f6db4",
   "trace.1": "e09b5f7c",
   "trace.2": "0f15446f",
-  "trace.3": "922123c9",
+  "trace.3": "1c38e067",
   "changedSince.1": "a13bf558",
   "hold.1": "7f094190",
   "hold.2": "af2dd3bc",

@@ -22,7 +22,7 @@ from .link import Link, LinkLimits, LinkOptions
 from .orders import Mode, Orders, WhenDisconnected
 from .reports import Reports
 from .rules import Rules
-from .runs import Run, Runs, Step, Workflow
+from .runs import Run, Runs, Step, Workflow, wrapped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,6 +116,7 @@ class Gate:
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         parent_id: str | None = None,
+        inputs: Any = None,
     ) -> Workflow:
         """
         A workflow that Mission Control knows: its beginning, its steps and its end are reported. `with gate.workflow("Refunds"):`,
@@ -125,35 +126,63 @@ class Gate:
         id: unique in the engine, also over restarts: a process that takes a workflow over gives the same one; default a new UUID.
         name: for people; default the type. labels: brakes select by them; at most 32.
         parent_id: the id of the workflow that started it.
+        inputs: what it was given; kept, without secrets, where the engine's entry in Mission Control's configuration says so.
         """
-        return Workflow(lambda: Run(self._runs, type, id, name, dict(labels or {}), parent_id), self._current)
+        about = (type, id, name, dict(labels or {}), parent_id, inputs)
+        return Workflow(lambda: Run(self._runs, *about), self._current)
 
     def start(self, type: str, **about: Any) -> Run:
         """The same for what does not end with a block: whoever starts it has to end it. The arguments are those of `workflow`."""
         return self.workflow(type, **about).start()
 
-    def step(self, name: str, *, agent: str = "", risk_level: str = "", timeout: float | None = None) -> Step:
+    def step(
+        self, name: str, *, agent: str = "", risk_level: str = "", timeout: float | None = None, inputs: Any = None
+    ) -> Step:
         """
         A step of the workflow around it: `with gate.step("pay"):` in a thread, `async with gate.step("pay"):` in a coroutine. Entering
         waits until no brake holds the workflow, for `timeout` s at the most: then it raises StepGivenUp, as when the workflow has ended.
         Raises RuntimeError where there is no workflow around it: threads of a pool do not know theirs, and use `run.step`.
+        inputs: what it was given, as of a workflow.
         """
-        return Step(lambda: self._around(name), name, agent, risk_level, timeout)
+        return Step(lambda: self._around(name), name, agent, risk_level, timeout, inputs)
 
     @overload
     def gated(self, function: F, /) -> F: ...
     @overload
     def gated(
-        self, /, *, name: str | None = None, agent: str = "", risk_level: str = ""
+        self,
+        /,
+        *,
+        name: str | None = None,
+        agent: str = "",
+        risk_level: str = "",
+        inputs: Callable[..., Any] | None = None,
     ) -> Callable[[F], F]: ...
     def gated(
-        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, agent: str = "", risk_level: str = ""
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        agent: str = "",
+        risk_level: str = "",
+        inputs: Callable[..., Any] | None = None,
     ) -> Any:
-        """The function as a step, plain or async: `@gate.gated`, or `@gate.gated(risk_level="HIGH")`. Its name is the step's by default."""
+        """
+        The function as a step, plain or async: `@gate.gated`, or `@gate.gated(risk_level="HIGH")`. Its name is the step's by default.
+        inputs: picks what is told of its arguments; default nothing.
+        """
 
         def decorate(one: F) -> F:
             step = getattr(one, "__name__", "step") if name is None else name
-            return self.step(step, agent=agent, risk_level=risk_level)(one)
+
+            def around(*args: Any, **kwargs: Any) -> Step:
+                given = None if inputs is None else inputs(*args, **kwargs)
+                return self.step(step, agent=agent, risk_level=risk_level, inputs=given)
+
+            # What is said of it is checked now, and not at its first call.
+            self.step(step, agent=agent, risk_level=risk_level)
+            return wrapped(one, around)
 
         return decorate if function is None else decorate(function)
 

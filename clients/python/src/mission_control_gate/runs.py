@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import threading
 import time
 import uuid
@@ -22,6 +23,8 @@ from .rules import GatedWorkflow
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MAX_LABELS = 32
+# Of inputs that are told, bytes of JSON.
+_MAX_INPUTS = 32 * 1024
 
 
 class StepGivenUp(Exception):
@@ -70,6 +73,7 @@ class Run:
         name: str | None,
         labels: dict[str, str],
         parent_id: str | None,
+        inputs: Any = None,
     ) -> None:
         id = str(uuid.uuid4()) if id is None else id
         _check("a workflow's type", type, 1, 256)
@@ -88,7 +92,7 @@ class Run:
         # Names of its steps that are held now, by their ids.
         self.held: dict[str, str] = {}
         self._started = gate_pb2.WorkflowStarted(
-            type=type, name=name or type, labels=labels, parent_workflow_id=parent_id or ""
+            type=type, name=name or type, labels=labels, parent_workflow_id=parent_id or "", inputs=_json_of(inputs)
         )
         self.announce()
         runs.began(self)
@@ -108,12 +112,14 @@ class Run:
         """What it holds by."""
         return self._runs.orders
 
-    def step(self, name: str, *, agent: str = "", risk_level: str = "", timeout: float | None = None) -> Step:
+    def step(
+        self, name: str, *, agent: str = "", risk_level: str = "", timeout: float | None = None, inputs: Any = None
+    ) -> Step:
         """
         A step of it: `with run.step("pay"):` or `async with run.step("pay"):`. Entering waits until no brake holds the workflow, for
-        `timeout` s at the most.
+        `timeout` s at the most. inputs: what it was given.
         """
-        return Step(lambda: self, name, agent, risk_level, timeout)
+        return Step(lambda: self, name, agent, risk_level, timeout, inputs)
 
     def end(self, error: BaseException | None = None) -> None:
         """It takes no further step: it has completed, or failed with an error. Steps that are held are given up."""
@@ -186,20 +192,20 @@ class Workflow:
         self.__exit__(type, error, trace)
 
     def __call__(self, function: F) -> F:
-        return wrapped(function, lambda: Workflow(self.start, self._current))
+        return wrapped(function, lambda *_args, **_kwargs: Workflow(self.start, self._current))
 
 
 class Step:
     """A step for a `with` or `async with` block, or as a decorator for each call of a function. Entering it waits while it is held."""
 
     def __init__(
-        self, run: Callable[[], Run], name: str, agent: str, risk_level: str, timeout: float | None
+        self, run: Callable[[], Run], name: str, agent: str, risk_level: str, timeout: float | None, inputs: Any = None
     ) -> None:
         _check("a step's name", name, 1, 256)
         _check("a step's agent", agent, 0, 128)
         _check("a step's risk_level", risk_level, 0, 32)
         self._find = run
-        self._about = (name, agent, risk_level, timeout)
+        self._about = (name, agent, risk_level, timeout, inputs)
         self._run: Run | None = None
         self._id = ""
 
@@ -251,7 +257,7 @@ class Step:
         self.__exit__(type, error, trace)
 
     def __call__(self, function: F) -> F:
-        return wrapped(function, lambda: Step(self._find, *self._about))
+        return wrapped(function, lambda *_args, **_kwargs: Step(self._find, *self._about))
 
     def _begin(self) -> tuple[Run, float | None]:
         if self._run is not None:
@@ -283,30 +289,30 @@ class Step:
 
     def _start(self, run: Run) -> None:
         """Under the lock: no set can come between the answer and the note that the step is in flight."""
-        name, agent, risk_level, _ = self._about
+        name, agent, risk_level, _, inputs = self._about
         run.held.pop(self._id, None)
         run.in_flight += 1
-        run.tell(
-            step_started=gate_pb2.StepStarted(step_id=self._id, name=name, agent=agent, risk_level=risk_level)
-        )
+        started = gate_pb2.StepStarted(step_id=self._id, name=name, agent=agent, risk_level=risk_level)
+        started.inputs = _json_of(inputs)
+        run.tell(step_started=started)
 
 
-def wrapped(function: F, around: Callable[[], Workflow | Step]) -> F:
-    """The function within what `around` makes for each call."""
+def wrapped(function: F, around: Callable[..., Workflow | Step]) -> F:
+    """The function within what `around` makes of the arguments of each call."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError("gate: a generator runs piece by piece: put `with gate.step(…)` around the pieces")
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            async with around():
+            async with around(*args, **kwargs):
                 return await function(*args, **kwargs)
 
         return asynchronous  # type: ignore[return-value]
 
     @wraps(function)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
-        with around():
+        with around(*args, **kwargs):
             return function(*args, **kwargs)
 
     return synchronous  # type: ignore[return-value]
@@ -318,6 +324,17 @@ def _left(deadline: float | None) -> float | None:
 
 def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt))
+
+
+def _json_of(inputs: Any) -> str:
+    """What cannot be told keeps no step from being taken."""
+    if inputs is None:
+        return ""
+    try:
+        text = json.dumps(inputs, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return '"(left out: it is no JSON)"'
+    return text if len(text) <= _MAX_INPUTS else f'"(left out: {len(text)} bytes)"'
 
 
 def _message_of(error: BaseException) -> str:

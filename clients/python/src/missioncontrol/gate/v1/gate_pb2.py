@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!missioncontrol/gate/v1/gate.proto\x12\x16missioncontrol.gate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x02\n\rAttachRequest\x12\x35\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.missioncontrol.gate.v1.HelloH\x00R\x05hello\x12;\n\x07\x61pplied\x18\x02 \x01(\x0b\x32\x1f.missioncontrol.gate.v1.AppliedH\x00R\x07\x61pplied\x12\x37\n\x04held\x18\x03 \x01(\x0b\x32!.missioncontrol.gate.v1.HeldStepsH\x00R\x04held\x12\x38\n\x06report\x18\x04 \x01(\x0b\x32\x1e.missioncontrol.gate.v1.ReportH\x00R\x06reportB\t\n\x07message\"e\n\x05Hello\x12\x12\n\x04gate\x18\x01 \x01(\tR\x04gate\x12\x16\n\x06\x65ngine\x18\x02 \x01(\tR\x06\x65ngine\x12\x14\n\x05types\x18\x03 \x03(\tR\x05types\x12\x1a\n\x08instance\x18\x04 \x01(\tR\x08instance\"M\n\x07\x41pplied\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12&\n\x0fsteps_in_flight\x18\x02 \x01(\x05R\rstepsInFlight\"N\n\tHeldSteps\x12!\n\x0cworkflow_ids\x18\x01 \x03(\tR\x0bworkflowIds\x12\x1e\n\nincomplete\x18\x02 \x01(\x08R\nincomplete\"f\n\x06Report\x12%\n\x0e\x66irst_sequence\x18\x01 \x01(\x03R\rfirstSequence\x12\x35\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1d.missioncontrol.gate.v1.EventR\x06\x65vents\"\xd6\x03\n\x05\x45vent\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12T\n\x10workflow_started\x18\x03 \x01(\x0b\x32\'.missioncontrol.gate.v1.WorkflowStartedH\x00R\x0fworkflowStarted\x12?\n\tstep_held\x18\x04 \x01(\x0b\x32 .missioncontrol.gate.v1.StepHeldH\x00R\x08stepHeld\x12H\n\x0cstep_started\x18\x05 \x01(\x0b\x32#.missioncontrol.gate.v1.StepStartedH\x00R\x0bstepStarted\x12\x42\n\nstep_ended\x18\x06 \x01(\x0b\x32!.missioncontrol.gate.v1.StepEndedH\x00R\tstepEnded\x12N\n\x0eworkflow_ended\x18\x07 \x01(\x0b\x32%.missioncontrol.gate.v1.WorkflowEndedH\x00R\rworkflowEndedB\x07\n\x05\x65vent\"\xef\x01\n\x0fWorkflowStarted\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12K\n\x06labels\x18\x03 \x03(\x0b\x32\x33.missioncontrol.gate.v1.WorkflowStarted.LabelsEntryR\x06labels\x12,\n\x12parent_workflow_id\x18\x04 \x01(\tR\x10parentWorkflowId\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"7\n\x08StepHeld\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"o\n\x0bStepStarted\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n\x05\x61gent\x18\x03 \x01(\tR\x05\x61gent\x12\x1d\n\nrisk_level\x18\x04 \x01(\tR\triskLevel\"\xdb\x01\n\tStepEnded\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x43\n\x07outcome\x18\x02 \x01(\x0e\x32).missioncontrol.gate.v1.StepEnded.OutcomeR\x07outcome\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tSUCCEEDED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0c\n\x08\x43\x41NCELED\x10\x03\"\xca\x01\n\rWorkflowEnded\x12G\n\x07outcome\x18\x01 \x01(\x0e\x32-.missioncontrol.gate.v1.WorkflowEnded.OutcomeR\x07outcome\x12#\n\rerror_message\x18\x02 \x01(\tR\x0c\x65rrorMessage\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0c\n\x08\x43\x41NCELED\x10\x03\"\xde\x01\n\x0e\x41ttachResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x32\n\x05rules\x18\x02 \x03(\x0b\x32\x1c.missioncontrol.gate.v1.RuleR\x05rules\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x12\n\x04more\x18\x04 \x01(\x08R\x04more\x12\x1c\n\tunchanged\x18\x05 \x01(\x08R\tunchanged\x12\x1a\n\x08reported\x18\x06 \x01(\x03R\x08reported\"\xb1\x02\n\x04Rule\x12\x19\n\x08\x62rake_id\x18\x01 \x01(\tR\x07\x62rakeId\x12!\n\x0cworkflow_ids\x18\x02 \x03(\tR\x0bworkflowIds\x12\x1b\n\tmatch_new\x18\x03 \x01(\x08R\x08matchNew\x12\x14\n\x05types\x18\x04 \x03(\tR\x05types\x12\x1a\n\x08handlers\x18\x05 \x03(\tR\x08handlers\x12\x1f\n\x0bname_prefix\x18\x06 \x01(\tR\nnamePrefix\x12@\n\x06labels\x18\x07 \x03(\x0b\x32(.missioncontrol.gate.v1.Rule.LabelsEntryR\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x32\x63\n\x04Gate\x12[\n\x06\x41ttach\x12%.missioncontrol.gate.v1.AttachRequest\x1a&.missioncontrol.gate.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!missioncontrol/gate/v1/gate.proto\x12\x16missioncontrol.gate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x02\n\rAttachRequest\x12\x35\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.missioncontrol.gate.v1.HelloH\x00R\x05hello\x12;\n\x07\x61pplied\x18\x02 \x01(\x0b\x32\x1f.missioncontrol.gate.v1.AppliedH\x00R\x07\x61pplied\x12\x37\n\x04held\x18\x03 \x01(\x0b\x32!.missioncontrol.gate.v1.HeldStepsH\x00R\x04held\x12\x38\n\x06report\x18\x04 \x01(\x0b\x32\x1e.missioncontrol.gate.v1.ReportH\x00R\x06reportB\t\n\x07message\"e\n\x05Hello\x12\x12\n\x04gate\x18\x01 \x01(\tR\x04gate\x12\x16\n\x06\x65ngine\x18\x02 \x01(\tR\x06\x65ngine\x12\x14\n\x05types\x18\x03 \x03(\tR\x05types\x12\x1a\n\x08instance\x18\x04 \x01(\tR\x08instance\"M\n\x07\x41pplied\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12&\n\x0fsteps_in_flight\x18\x02 \x01(\x05R\rstepsInFlight\"N\n\tHeldSteps\x12!\n\x0cworkflow_ids\x18\x01 \x03(\tR\x0bworkflowIds\x12\x1e\n\nincomplete\x18\x02 \x01(\x08R\nincomplete\"f\n\x06Report\x12%\n\x0e\x66irst_sequence\x18\x01 \x01(\x03R\rfirstSequence\x12\x35\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1d.missioncontrol.gate.v1.EventR\x06\x65vents\"\xd6\x03\n\x05\x45vent\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12T\n\x10workflow_started\x18\x03 \x01(\x0b\x32\'.missioncontrol.gate.v1.WorkflowStartedH\x00R\x0fworkflowStarted\x12?\n\tstep_held\x18\x04 \x01(\x0b\x32 .missioncontrol.gate.v1.StepHeldH\x00R\x08stepHeld\x12H\n\x0cstep_started\x18\x05 \x01(\x0b\x32#.missioncontrol.gate.v1.StepStartedH\x00R\x0bstepStarted\x12\x42\n\nstep_ended\x18\x06 \x01(\x0b\x32!.missioncontrol.gate.v1.StepEndedH\x00R\tstepEnded\x12N\n\x0eworkflow_ended\x18\x07 \x01(\x0b\x32%.missioncontrol.gate.v1.WorkflowEndedH\x00R\rworkflowEndedB\x07\n\x05\x65vent\"\x87\x02\n\x0fWorkflowStarted\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12K\n\x06labels\x18\x03 \x03(\x0b\x32\x33.missioncontrol.gate.v1.WorkflowStarted.LabelsEntryR\x06labels\x12,\n\x12parent_workflow_id\x18\x04 \x01(\tR\x10parentWorkflowId\x12\x16\n\x06inputs\x18\x05 \x01(\tR\x06inputs\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"7\n\x08StepHeld\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\x87\x01\n\x0bStepStarted\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n\x05\x61gent\x18\x03 \x01(\tR\x05\x61gent\x12\x1d\n\nrisk_level\x18\x04 \x01(\tR\triskLevel\x12\x16\n\x06inputs\x18\x05 \x01(\tR\x06inputs\"\xdb\x01\n\tStepEnded\x12\x17\n\x07step_id\x18\x01 \x01(\tR\x06stepId\x12\x43\n\x07outcome\x18\x02 \x01(\x0e\x32).missioncontrol.gate.v1.StepEnded.OutcomeR\x07outcome\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tSUCCEEDED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0c\n\x08\x43\x41NCELED\x10\x03\"\xca\x01\n\rWorkflowEnded\x12G\n\x07outcome\x18\x01 \x01(\x0e\x32-.missioncontrol.gate.v1.WorkflowEnded.OutcomeR\x07outcome\x12#\n\rerror_message\x18\x02 \x01(\tR\x0c\x65rrorMessage\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0c\n\x08\x43\x41NCELED\x10\x03\"\xde\x01\n\x0e\x41ttachResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x32\n\x05rules\x18\x02 \x03(\x0b\x32\x1c.missioncontrol.gate.v1.RuleR\x05rules\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x12\n\x04more\x18\x04 \x01(\x08R\x04more\x12\x1c\n\tunchanged\x18\x05 \x01(\x08R\tunchanged\x12\x1a\n\x08reported\x18\x06 \x01(\x03R\x08reported\"\xb1\x02\n\x04Rule\x12\x19\n\x08\x62rake_id\x18\x01 \x01(\tR\x07\x62rakeId\x12!\n\x0cworkflow_ids\x18\x02 \x03(\tR\x0bworkflowIds\x12\x1b\n\tmatch_new\x18\x03 \x01(\x08R\x08matchNew\x12\x14\n\x05types\x18\x04 \x03(\tR\x05types\x12\x1a\n\x08handlers\x18\x05 \x03(\tR\x08handlers\x12\x1f\n\x0bname_prefix\x18\x06 \x01(\tR\nnamePrefix\x12@\n\x06labels\x18\x07 \x03(\x0b\x32(.missioncontrol.gate.v1.Rule.LabelsEntryR\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x32\x63\n\x04Gate\x12[\n\x06\x41ttach\x12%.missioncontrol.gate.v1.AttachRequest\x1a&.missioncontrol.gate.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,27 +49,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT']._serialized_start=721
   _globals['_EVENT']._serialized_end=1191
   _globals['_WORKFLOWSTARTED']._serialized_start=1194
-  _globals['_WORKFLOWSTARTED']._serialized_end=1433
-  _globals['_WORKFLOWSTARTED_LABELSENTRY']._serialized_start=1376
-  _globals['_WORKFLOWSTARTED_LABELSENTRY']._serialized_end=1433
-  _globals['_STEPHELD']._serialized_start=1435
-  _globals['_STEPHELD']._serialized_end=1490
-  _globals['_STEPSTARTED']._serialized_start=1492
-  _globals['_STEPSTARTED']._serialized_end=1603
-  _globals['_STEPENDED']._serialized_start=1606
-  _globals['_STEPENDED']._serialized_end=1825
-  _globals['_STEPENDED_OUTCOME']._serialized_start=1750
-  _globals['_STEPENDED_OUTCOME']._serialized_end=1825
-  _globals['_WORKFLOWENDED']._serialized_start=1828
-  _globals['_WORKFLOWENDED']._serialized_end=2030
-  _globals['_WORKFLOWENDED_OUTCOME']._serialized_start=1955
-  _globals['_WORKFLOWENDED_OUTCOME']._serialized_end=2030
-  _globals['_ATTACHRESPONSE']._serialized_start=2033
-  _globals['_ATTACHRESPONSE']._serialized_end=2255
-  _globals['_RULE']._serialized_start=2258
-  _globals['_RULE']._serialized_end=2563
-  _globals['_RULE_LABELSENTRY']._serialized_start=1376
-  _globals['_RULE_LABELSENTRY']._serialized_end=1433
-  _globals['_GATE']._serialized_start=2565
-  _globals['_GATE']._serialized_end=2664
+  _globals['_WORKFLOWSTARTED']._serialized_end=1457
+  _globals['_WORKFLOWSTARTED_LABELSENTRY']._serialized_start=1400
+  _globals['_WORKFLOWSTARTED_LABELSENTRY']._serialized_end=1457
+  _globals['_STEPHELD']._serialized_start=1459
+  _globals['_STEPHELD']._serialized_end=1514
+  _globals['_STEPSTARTED']._serialized_start=1517
+  _globals['_STEPSTARTED']._serialized_end=1652
+  _globals['_STEPENDED']._serialized_start=1655
+  _globals['_STEPENDED']._serialized_end=1874
+  _globals['_STEPENDED_OUTCOME']._serialized_start=1799
+  _globals['_STEPENDED_OUTCOME']._serialized_end=1874
+  _globals['_WORKFLOWENDED']._serialized_start=1877
+  _globals['_WORKFLOWENDED']._serialized_end=2079
+  _globals['_WORKFLOWENDED_OUTCOME']._serialized_start=2004
+  _globals['_WORKFLOWENDED_OUTCOME']._serialized_end=2079
+  _globals['_ATTACHRESPONSE']._serialized_start=2082
+  _globals['_ATTACHRESPONSE']._serialized_end=2304
+  _globals['_RULE']._serialized_start=2307
+  _globals['_RULE']._serialized_end=2612
+  _globals['_RULE_LABELSENTRY']._serialized_start=1400
+  _globals['_RULE_LABELSENTRY']._serialized_end=1457
+  _globals['_GATE']._serialized_start=2614
+  _globals['_GATE']._serialized_end=2713
 # @@protoc_insertion_point(module_scope)

@@ -77,7 +77,7 @@ class Event(_message.Message):
     def __init__(self, workflow_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., step_held: _Optional[_Union[StepHeld, _Mapping]] = ..., step_started: _Optional[_Union[StepStarted, _Mapping]] = ..., step_ended: _Optional[_Union[StepEnded, _Mapping]] = ..., workflow_ended: _Optional[_Union[WorkflowEnded, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
-    __slots__ = ("type", "name", "labels", "parent_workflow_id")
+    __slots__ = ("type", "name", "labels", "parent_workflow_id", "inputs")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,11 +89,13 @@ class WorkflowStarted(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     PARENT_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     type: str
     name: str
     labels: _containers.ScalarMap[str, str]
     parent_workflow_id: str
-    def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., parent_workflow_id: _Optional[str] = ...) -> None: ...
+    inputs: str
+    def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., parent_workflow_id: _Optional[str] = ..., inputs: _Optional[str] = ...) -> None: ...
 
 class StepHeld(_message.Message):
     __slots__ = ("step_id", "name")
@@ -104,16 +106,18 @@ class StepHeld(_message.Message):
     def __init__(self, step_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class StepStarted(_message.Message):
-    __slots__ = ("step_id", "name", "agent", "risk_level")
+    __slots__ = ("step_id", "name", "agent", "risk_level", "inputs")
     STEP_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     RISK_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     step_id: str
     name: str
     agent: str
     risk_level: str
-    def __init__(self, step_id: _Optional[str] = ..., name: _Optional[str] = ..., agent: _Optional[str] = ..., risk_level: _Optional[str] = ...) -> None: ...
+    inputs: str
+    def __init__(self, step_id: _Optional[str] = ..., name: _Optional[str] = ..., agent: _Optional[str] = ..., risk_level: _Optional[str] = ..., inputs: _Optional[str] = ...) -> None: ...
 
 class StepEnded(_message.Message):
     __slots__ = ("step_id", "outcome", "error_message")
