@@ -86,6 +86,8 @@ import type { Store } from "./store/store.ts";
 
 /** A reconciler whose next full round has been due for this long is told as degraded, ms. */
 const lateMs = 10_000;
+/** How long a stream is degraded for an entry that its receiver rejected, ms. */
+const leftOutToldMs = 60 * 60 * 1000;
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -194,7 +196,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const keepMs = options.ledgerRetentionMs ?? defaultRetentionMs;
   const retention = new Retention({ store: kept, ledger, proofs, keepMs, log });
   const { version, ledgerStreams = [] } = options;
-  const streams = openStreams(ledgerStreams, { store, directory: join(directory, "streams"), version, log });
+  const streams = openStreams(ledgerStreams, {
+    ...{ store, directory: join(directory, "streams"), version, log },
+    // Told in the log as well, where the ledger cannot be.
+    onLeftOut: (message) =>
+      void ledger.append({ phase: Phase.SYSTEM, action: "ledger.stream_left_out", message }).catch(() => undefined),
+  });
   const refusals = createRefusals(ledger, log, options.refusalLimits);
   const lateOutcomes = new LateOutcomes({ ledger, log });
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
@@ -461,9 +468,13 @@ function streamComponent(stream: LedgerStream): Component {
   return {
     name: `ledger/stream/${stream.name}`,
     check: () => {
-      const { fault, behind } = stream;
-      if (fault) return { status: "degraded", message: `${behind} entries wait to be streamed: ${fault}` };
-      return { status: "healthy", message: `${behind} entries wait to be streamed` };
+      const { fault, behind, leftOut } = stream;
+      const waiting = `${behind} entries wait to be streamed`;
+      if (fault) return { status: "degraded", message: `${waiting}: ${fault}` };
+      if (leftOut === undefined) return { status: "healthy", message: waiting };
+      const isNew = Date.now() - leftOut.time.getTime() < leftOutToldMs;
+      const message = `${waiting}; ${leftOut.count} were rejected and left out, the last at ${leftOut.time.toISOString()}`;
+      return { status: isNew ? "degraded" : "healthy", message };
     },
   };
 }

@@ -1,13 +1,8 @@
-import { once } from "node:events";
-import http from "node:http";
-import https from "node:https";
 import { MissionControlError } from "../errors.ts";
 import { toBase64 } from "../proof/base64.ts";
 import type { StoredCheckpoint } from "../store/proof-store.ts";
+import { post } from "./post.ts";
 import type { Prove, Publisher } from "./publisher.ts";
-
-/** Characters of an answer that are read. */
-const maxAnswer = 64 * 1024;
 
 /**
  * A witness by HTTP (C2SP tlog-witness): it is given each checkpoint with the proof that the ledger only grew since the last one
@@ -15,14 +10,14 @@ const maxAnswer = 64 * 1024;
  */
 export class Witness implements Publisher {
   readonly name: string;
-  readonly #url: string;
+  readonly #url: URL;
   /** How large the ledger was in the last checkpoint that it took, as far as is known here. */
   #seen = 0;
 
   /** @param url where the witness is; `/add-checkpoint` is below it. */
   constructor(url: string) {
-    this.#url = `${url.replace(/\/+$/, "")}/add-checkpoint`;
-    this.name = `witness ${new URL(url).host}`;
+    this.#url = new URL(`${url.replace(/\/+$/, "")}/add-checkpoint`);
+    this.name = `witness ${this.#url.host}`;
   }
 
   async publish(checkpoint: StoredCheckpoint, signal: AbortSignal, prove: Prove): Promise<void> {
@@ -35,7 +30,10 @@ export class Witness implements Publisher {
   /** False where it has seen another size than we thought; that is remembered. */
   async #add({ size, note }: StoredCheckpoint, signal: AbortSignal, prove: Prove): Promise<boolean> {
     const proof = (await prove(this.#seen)).map((hash) => `${toBase64(hash)}\n`).join("");
-    const { status, text } = await post(this.#url, `old ${this.#seen}\n${proof}\n${note}`, signal);
+    const { status, text } = await post(this.#url, `old ${this.#seen}\n${proof}\n${note}`, {
+      headers: { "content-type": "text/plain" },
+      signal,
+    });
     if (status === 200) {
       this.#seen = size;
       return true;
@@ -53,19 +51,4 @@ export class Witness implements Publisher {
     }
     throw new Error(`it answered ${status}${status === 422 ? ": the proof does not hold for it" : ""}`);
   }
-}
-
-/** Not fetch(), which decodes whatever an answer says that it is encoded with. No redirect is followed. */
-async function post(url: string, body: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
-  const { request } = url.startsWith("https:") ? https : http;
-  const call = request(url, { method: "POST", headers: { "content-type": "text/plain" }, agent: false, signal });
-  const answered = once(call, "response", { signal });
-  call.end(body);
-  const [answer] = (await answered) as [http.IncomingMessage];
-  let text = "";
-  for await (const chunk of answer.setEncoding("utf8")) {
-    text += chunk;
-    if (text.length > maxAnswer) throw new Error("its answer is too long");
-  }
-  return { status: answer.statusCode ?? 0, text };
 }

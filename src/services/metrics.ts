@@ -153,6 +153,14 @@ export class Metrics {
     gauge("ledger_stream_behind_entries", "Entries that a sink of the ledger does not have yet.", ["sink"], (set) => {
       for (const { name, behind } of streams) set(behind, { sink: name });
     });
+    gauge(
+      "ledger_stream_left_out_entries",
+      "Entries that a sink of the ledger rejected and will never have, since the start.",
+      ["sink"],
+      (set) => {
+        for (const { name, leftOut } of streams) set(leftOut?.count ?? 0, { sink: name });
+      },
+    );
     gauge("gates_attached", "Gates that are attached.", ["engine"], (set) => {
       for (const engine of engines) set(gates.attached(engine).length, { engine });
     });

@@ -21,12 +21,14 @@ let dir: string;
 let store: Store;
 let stream: LedgerStream | undefined;
 let lines: string[];
+let leftOut: string[];
 const log = pino({ level: "info" }, { write: (line: string) => lines.push(line) });
 const quick: StreamPace = { batch: 10, deliverMs: 300, lookMs: 5, firstRetryMs: 5, lastRetryMs: 20 };
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "mc-stream-"));
   store = openSqlite(join(dir, "ledger.db"));
   lines = [];
+  leftOut = [];
 });
 afterEach(async () => {
   await stream?.stop();
@@ -36,7 +38,10 @@ afterEach(async () => {
 
 function open(sink: Sink, pace: Partial<StreamPace> = {}): LedgerStream {
   const cursor = new Cursor(join(dir, "streams", sink.name));
-  stream = new LedgerStream({ store, sink, cursor, log, pace: { ...quick, ...pace } });
+  stream = new LedgerStream({
+    ...{ store, sink, cursor, log, pace: { ...quick, ...pace } },
+    onLeftOut: (message) => leftOut.push(message),
+  });
   stream.start();
   return stream;
 }
@@ -103,7 +108,9 @@ describe("to a file", () => {
 
 describe("to an OpenTelemetry collector", () => {
   /** What the collector does with a request; by default it takes it. */
-  let behave: "take" | "fail" | "hang" | "reject" | "lose the answer";
+  let behave: "take" | "fail" | "hang" | "reject" | "refuse" | "lose the answer";
+  /** What it answers to a delivery with that many records, or with these sequences; undefined: it takes it. */
+  let answerTo: (sequences: readonly number[]) => { status: number; body?: string } | undefined;
   let taken: { sequence: number; record: Record<string, unknown> }[];
   let authorization: string | undefined;
   let collector: Server;
@@ -118,11 +125,15 @@ describe("to an OpenTelemetry collector", () => {
         if (behave === "fail") return res.writeHead(503).end();
         if (behave === "reject")
           return res.end('{"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "too old"}}');
+        if (behave === "refuse") return res.writeHead(400).end();
         const { resourceLogs } = JSON.parse(Buffer.concat(chunks).toString());
-        for (const record of resourceLogs[0].scopeLogs[0].logRecords) {
-          const { value } = record.attributes.find(({ key }: { key: string }) => key === "missioncontrol.sequence");
-          taken.push({ sequence: Number(value.intValue), record });
-        }
+        const records: typeof taken = resourceLogs[0].scopeLogs[0].logRecords.map((record: { attributes: [] }) => {
+          const { value } = record.attributes.find(({ key }) => key === "missioncontrol.sequence") as never;
+          return { sequence: Number((value as { intValue: string }).intValue), record };
+        });
+        const answer = answerTo(records.map(({ sequence }) => sequence));
+        if (answer) return res.writeHead(answer.status).end(answer.body);
+        taken.push(...records);
         if (behave === "lose the answer") return res.destroy();
         return res.end("{}");
       });
@@ -133,6 +144,7 @@ describe("to an OpenTelemetry collector", () => {
   };
   beforeEach(async () => {
     behave = "take";
+    answerTo = () => undefined;
     taken = [];
     await listen();
   });
@@ -168,7 +180,38 @@ describe("to an OpenTelemetry collector", () => {
     expect(JSON.parse(body?.stringValue ?? "")).toMatchObject({ entryId: denied.entryId, phase: "DENIED" });
   });
 
-  it.each(["fail", "hang", "reject"] as const)(
+  it.each([
+    ["status 400", { status: 400 }],
+    ["a partial success", { status: 200, body: '{"partialSuccess": {"rejectedLogRecords": 1}}' }],
+  ])(
+    "an entry that is rejected (%s) is found, and left out loudly once one behind it is taken",
+    async (_, rejection) => {
+      answerTo = (all) => (all.includes(17) || all.includes(25) ? rejection : undefined);
+      await write(25);
+      const waiting = open(sink());
+      await expect.poll(() => waiting.fault).toMatch(/entry 25 was rejected: the collector/);
+      const taken24 = upTo(24).filter((sequence) => sequence !== 17);
+      expect(sequences()).toEqual(taken24);
+      expect(waiting).toMatchObject({ behind: 1, leftOut: { count: 1 } });
+      expect(leftOut).toEqual([expect.stringMatching(/^entries 17 are left out of the stream otel: the collector/)]);
+      await write(1);
+      await delivered(waiting);
+      expect(sequences()).toEqual([...taken24, 26]);
+      expect(waiting).toMatchObject({ fault: undefined, leftOut: { count: 2 } });
+      expect(lines.filter((line) => line.includes("ALARM"))).toHaveLength(2);
+      expect(await readFile(join(dir, "streams", "otel"), "utf8")).toBe("26\n");
+    },
+  );
+
+  it("a delivery that is too large for the collector comes in smaller ones", async () => {
+    answerTo = (all) => (all.length > 3 ? { status: 413 } : undefined);
+    await write(25);
+    await delivered(open(sink()));
+    expect(sequences()).toEqual(upTo(25));
+    expect(leftOut).toEqual([]);
+  });
+
+  it.each(["fail", "hang", "reject", "refuse"] as const)(
     "while it does not take them (%s) nothing is skipped, and commits do not wait",
     async (how) => {
       behave = how;
@@ -180,7 +223,12 @@ describe("to an OpenTelemetry collector", () => {
       expect(existsSync(join(dir, "streams", "otel"))).toBe(false);
       behave = "take";
       await delivered(waiting);
-      expect(sequences()).toEqual(upTo(30));
+      // Where it begins to take them in the middle of a search for who is rejected, some come twice; in their order all the same.
+      const firsts = [...new Set(sequences())];
+      expect(firsts.toSorted((a, b) => a - b)).toEqual(upTo(30));
+      const last = sequences().lastIndexOf(1);
+      expect(sequences().slice(last)).toEqual(upTo(30));
+      expect(leftOut).toEqual([]);
     },
   );
 

@@ -1,6 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { type IncomingMessage, request as plainRequest, type RequestOptions } from "node:http";
-import { request as tlsRequest } from "node:https";
 import { toJsonString } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -9,10 +7,14 @@ import {
   AuditEntrySchema,
   AuditEntry_Phase as Phase,
 } from "../../../gen/missioncontrol/v1/audit_log_pb.ts";
-import type { Sink } from "./sink.ts";
+import { post } from "../post.ts";
+import { RejectedError, type Sink } from "./sink.ts";
 
-/** The most that is read of an answer, bytes. */
-const maxAnswer = 64 * 1024;
+/**
+ * Answers about what was sent: it comes to nothing to send the same again. Every other failure is one of the collector's, of the
+ * way to it, or of the token: what was sent is good, and waits until that is mended.
+ */
+const rejections: ReadonlySet<number> = new Set([400, 413, 422]);
 
 export interface OtlpOptions {
   readonly name: string;
@@ -40,41 +42,16 @@ export class OtlpSink implements Sink {
   }
 
   async deliver(entries: readonly AuditEntry[], signal: AbortSignal): Promise<void> {
-    const { version } = this.#options;
-    const { status, body } = await this.#post(JSON.stringify(toOtlp(entries, version)), signal);
-    if (status !== 200) throw new Error(`the collector answered ${status}`);
-    const rejected = rejectedOf(body);
-    if (rejected !== "") throw new Error(`the collector rejected entries: ${rejected}`);
-  }
-
-  async #post(body: string, signal: AbortSignal): Promise<{ status: number; body: string }> {
-    const { url, tokenFile, caFile } = this.#options;
+    const { url, tokenFile, caFile, version } = this.#options;
     const token = tokenFile && (await readFile(tokenFile, "utf8")).trim();
     const ca = caFile && (await readFile(caFile));
-    const options: RequestOptions & { ca?: Buffer } = {
-      method: "POST",
-      signal,
-      agent: false,
-      headers: {
-        "content-type": "application/json",
-        "content-length": Buffer.byteLength(body),
-        ...(token && { authorization: `Bearer ${token}` }),
-      },
-      ...(ca && { ca }),
-    };
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const req = (url.protocol === "https:" ? tlsRequest : plainRequest)(url, options, resolve);
-    req.on("error", reject);
-    req.end(body);
-    const answer = await promise;
-    const chunks: Buffer[] = [];
-    let length = 0;
-    for await (const chunk of answer) {
-      length += chunk.length;
-      if (length > maxAnswer) throw new Error("the collector's answer has no end");
-      chunks.push(chunk);
-    }
-    return { status: answer.statusCode ?? 0, body: Buffer.concat(chunks).toString() };
+    const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
+    const body = JSON.stringify(toOtlp(entries, version));
+    const { status, text } = await post(url, body, { headers, signal, ...(ca && { ca }) });
+    if (rejections.has(status)) throw new RejectedError(`the collector answered ${status}`);
+    if (status !== 200) throw new Error(`the collector answered ${status}`);
+    const rejected = rejectedOf(text);
+    if (rejected !== "") throw new RejectedError(`the collector rejected entries: ${rejected}`);
   }
 }
 
