@@ -58,12 +58,13 @@ export const holdPageSchema = `
   INSERT INTO hold_page (brake, page, unsettled, holds)
     SELECT brake, place / ${pageSize}, sum(1 - settled), json_group_array(json_array(
       workflow_id,
-      json ->> '$.traits',
+      json_object('traits', json -> '$.traits', 'name', json ->> '$.name') || '',
       place,
       caught,
       json ->> '$.caughtThrough',
       (json ->> '$.late') + 2 * (json ->> '$.ended') + 4 * (json ->> '$.halt.foundPaused')
-        + 8 * (json ->> '$.halt.pausePending') + 16 * settled,
+        + 8 * (json ->> '$.halt.pausePending') + 16 * settled
+        + 32 * coalesce(json ->> '$.missed', 0),
       (json ->> '$.halt.requestTime') - caught,
       (json ->> '$.halt.acceptTime') - caught,
       (json ->> '$.halt.standstillTime') - caught,

@@ -1,4 +1,4 @@
-import type { HaltedSteps, Hold, Traits } from "./brake.ts";
+import type { Halt, HaltedSteps, Hold } from "./brake.ts";
 
 /**
  * A hold as it is stored: a short list, for there are very many, and each is written whenever it comes further. Times are in ms
@@ -6,8 +6,8 @@ import type { HaltedSteps, Hold, Traits } from "./brake.ts";
  */
 export type HoldRow = [
   workflowId: string,
-  /** Its traits as JSON, or 0: those of the hold before it in the same list. */
-  traits: string | 0 | null,
+  /** What it is, as JSON, or 0: the same as the hold before it in the same list. */
+  about: string | 0 | null,
   order: number,
   catchTime: number,
   caughtThrough: string,
@@ -19,7 +19,9 @@ export type HoldRow = [
   steps: HaltedSteps | null,
 ];
 
-const flag = { late: 1, ended: 2, foundPaused: 4, pausePending: 8, settled: 16 } as const;
+const flag = { late: 1, ended: 2, foundPaused: 4, pausePending: 8, settled: 16, missed: 32 } as const;
+
+type About = Pick<Hold, "traits" | "name">;
 
 /** Rows as one text. */
 export function packRows(rows: readonly HoldRow[]): string {
@@ -32,7 +34,7 @@ export function packRows(rows: readonly HoldRow[]): string {
   return JSON.stringify(short);
 }
 
-/** The rows of a text, each with its own traits. */
+/** The rows of a text, each with what it is. */
 export function unpackRows(packed: string): HoldRow[] {
   const rows = JSON.parse(packed) as HoldRow[];
   let before: HoldRow[1] = null;
@@ -45,40 +47,42 @@ export function unpackRows(packed: string): HoldRow[] {
 
 /** Holds as rows. */
 export function toRows(holds: readonly Hold[]): HoldRow[] {
-  const traitsText = rememberingLast((traits: Traits) => JSON.stringify(traits));
-  return holds.map(({ workflowId, traits, catchTime, late, caughtThrough, order, ended, halt }) => [
-    workflowId,
-    traits === undefined ? null : traitsText(traits),
-    order,
-    catchTime,
-    caughtThrough,
-    (late ? flag.late : 0) |
-      (ended ? flag.ended : 0) |
-      (halt.foundPaused ? flag.foundPaused : 0) |
-      (halt.pausePending ? flag.pausePending : 0) |
-      (halt.settled ? flag.settled : 0),
-    halt.requestTime - catchTime,
-    since(catchTime, halt.acceptTime),
-    since(catchTime, halt.standstillTime),
-    since(catchTime, halt.releaseTime),
-    halt.steps ?? null,
-  ]);
+  let last: { readonly about: About; readonly text: string } | undefined;
+  return holds.map((hold) => {
+    const { workflowId, traits, name, catchTime, late, missed, caughtThrough, order, ended, halt } = hold;
+    // Those of a fleet are mostly the same, one after the other.
+    if (last === undefined || last.about.traits !== traits || last.about.name !== name) {
+      last = { about: { traits, name }, text: JSON.stringify({ traits, name }) };
+    }
+    return [
+      workflowId,
+      last.text,
+      order,
+      catchTime,
+      caughtThrough,
+      (late ? flag.late : 0) |
+        (ended ? flag.ended : 0) |
+        (halt.foundPaused ? flag.foundPaused : 0) |
+        (halt.pausePending ? flag.pausePending : 0) |
+        (halt.settled ? flag.settled : 0) |
+        (missed ? flag.missed : 0),
+      halt.requestTime - catchTime,
+      since(catchTime, halt.acceptTime),
+      since(catchTime, halt.standstillTime),
+      since(catchTime, halt.releaseTime),
+      halt.steps ?? null,
+    ];
+  });
 }
 
 /** Rows as the holds of a brake. */
 export function toHolds(brakeId: string, rows: readonly HoldRow[]): Hold[] {
-  const traitsOf = rememberingLast((text: string) => JSON.parse(text) as Traits);
+  let last: { readonly text: HoldRow[1]; readonly about: About } | undefined;
   return rows.map(
-    ([workflowId, traits, order, catchTime, caughtThrough, flags, request, accept, standstill, release, steps]) => ({
-      brakeId,
-      workflowId,
-      ...(traits && { traits: traitsOf(traits) }),
-      catchTime,
-      late: (flags & flag.late) !== 0,
-      caughtThrough,
-      order,
-      ended: (flags & flag.ended) !== 0,
-      halt: {
+    ([workflowId, text, order, catchTime, caughtThrough, flags, request, accept, standstill, release, steps]) => {
+      if (last?.text !== text) last = { text, about: text ? JSON.parse(text) : {} };
+      // Every field is named, here and above: one that is not would be lost.
+      const halt: Halt & Record<keyof Halt, unknown> = {
         foundPaused: (flags & flag.foundPaused) !== 0,
         requestTime: catchTime + request,
         acceptTime: at(catchTime, accept),
@@ -87,8 +91,22 @@ export function toHolds(brakeId: string, rows: readonly HoldRow[]): Hold[] {
         steps: steps ?? undefined,
         releaseTime: at(catchTime, release),
         settled: isSettled(flags),
-      },
-    }),
+      };
+      const read: Hold & Record<keyof Hold, unknown> = {
+        brakeId,
+        workflowId,
+        traits: last?.about.traits ?? undefined,
+        name: last?.about.name ?? undefined,
+        catchTime,
+        late: (flags & flag.late) !== 0,
+        missed: (flags & flag.missed) !== 0 || undefined,
+        caughtThrough,
+        order,
+        ended: (flags & flag.ended) !== 0,
+        halt,
+      };
+      return read;
+    },
   );
 }
 
@@ -107,13 +125,4 @@ function since(catchTime: number, time: number | undefined): number | null {
 
 function at(catchTime: number, time: number | null): number | undefined {
   return time === null ? undefined : catchTime + time;
-}
-
-/** Those of a fleet are mostly the same, one after the other. */
-function rememberingLast<Given, Result>(of: (given: Given) => Result): (given: Given) => Result {
-  let last: { readonly given: Given; readonly result: Result } | undefined;
-  return (given) => {
-    if (last === undefined || last.given !== given) last = { given, result: of(given) };
-    return last.result;
-  };
 }

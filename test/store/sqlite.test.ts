@@ -167,6 +167,6 @@ function oldHolds(): Hold[] {
       settled: true,
     };
     const traits = { type: "Refund", labels: { risk: order % 3 === 0 ? "high" : "low" } };
-    return { ...one, traits, late: true, ended: true, halt };
+    return { ...one, traits, name: `Refund/${order}`, late: true, missed: true, ended: true, halt };
   });
 }
