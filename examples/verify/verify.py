@@ -453,6 +453,39 @@ def verify_request_signature(entry):
         raise NotVerified(f"the signature in entry {entry.get('sequence')} is of another request")
 
 
+class OperatorSignatures:
+    """Holds callers' own signatures against the operators' keys that are known; says how many it could not hold against any."""
+
+    def __init__(self, text=""):
+        self.known, self.checked, self.unknown, self.absent = {}, {}, 0, 0
+        for number, line in enumerate(text.split("\n"), 1):
+            parts = line.split()
+            if not parts or parts[0].startswith("#"):
+                continue
+            if len(parts) not in (1, 3):
+                raise NotVerified(f'line {number} of the operators\' keys is neither a key nor "ISSUER SUBJECT KEY"')
+            owner = None if len(parts) == 1 else tuple(parts[:2])
+            self.known.setdefault(parse_key(parts[-1])[0], []).append(owner)
+
+    def take(self, entry):
+        if "requestSignature" not in entry:
+            commitments = entry.get("commitments", [])
+            self.absent += any(one.get("field") == "REQUEST_SIGNATURE" for one in commitments)
+            return
+        key = parse_note(entry["requestSignature"])[0].split("\n")[1]
+        principal = entry.get("principal", {})
+        owners = self.known.get(key)
+        if owners is None:
+            self.unknown += 1
+        elif None in owners or (principal.get("issuer"), principal.get("subject")) in owners:
+            self.checked[key] = self.checked.get(key, 0) + 1
+        else:
+            raise NotVerified(f"entry {entry.get('sequence')} is signed by the key of {owners[0][1]}, who did not call")
+
+    def report(self):
+        return {"checked": self.checked, "unknown": self.unknown, "absent": self.absent}
+
+
 # --- lines of an export ---
 
 def to_json(value):
@@ -525,8 +558,9 @@ def parse_line(text, is_csv):
 class Export:
     """An export, line by line."""
 
-    def __init__(self, trusted, seen=(), after=0):
+    def __init__(self, trusted, seen=(), after=0, operator_keys=""):
         self.trusted, self.asked = trusted, after
+        self.signatures = OperatorSignatures(operator_keys)
         self.ahead = sorted(seen, key=lambda one: one["size"])
         self.begin = self.end = None
         self.is_csv = False
@@ -553,6 +587,7 @@ class Export:
             self.append(hashed)
             self.compare()
             self.note(entry)
+            self.signatures.take(entry)
 
     def start(self, begin):
         self.begin = begin
@@ -611,10 +646,12 @@ class Export:
             if any(a >= b for a, b in zip(values, values[1:])):
                 raise NotVerified("the log's notes are not in their order")
         entries = self.size - self.after
-        return {"origin": keys.origin, "treeSize": self.size, "entries": entries, "acknowledgements": notes}
+        result = {"origin": keys.origin, "treeSize": self.size, "entries": entries, "acknowledgements": notes}
+        return {**result, "signatures": self.signatures.report()}
 
 
-def verify_receipt(trusted, text):
+def verify_receipt(trusted, text, operator_keys=""):
+    signatures = OperatorSignatures(operator_keys)
     try:
         receipt = json.loads(text)
         if not isinstance(receipt, dict):
@@ -629,7 +666,9 @@ def verify_receipt(trusted, text):
     if entry.get("entryId") != receipt.get("entryId") or entry.get("sequence") != str(index + 1):
         raise NotVerified("the receipt is for another entry")
     verify_inclusion(index, checkpoint["size"], leaf_hash(stored), proof, checkpoint["root"])
-    return {"origin": checkpoint["origin"], "treeSize": checkpoint["size"], "entry": entry}
+    signatures.take(entry)
+    result = {"origin": checkpoint["origin"], "treeSize": checkpoint["size"], "entry": entry}
+    return {**result, "signatures": signatures.report()}
 
 
 # --- the command line ---
@@ -686,6 +725,7 @@ def main():
     parser = argparse.ArgumentParser(description="Verify exports and receipts of Mission Control's ledger.")
     parser.add_argument("--key", help="the log's public key, or a file with it")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE", help="one that was seen before")
+    parser.add_argument("--operator-keys", metavar="FILE", help='lines of KEY or "ISSUER SUBJECT KEY", of who signs calls')
     parser.add_argument("--after", type=int, default=0, help="the export was asked to begin behind this entry")
     parser.add_argument("what", choices=["export", "receipt", "vectors", "batch"])
     parser.add_argument("file", nargs="?")
@@ -708,19 +748,26 @@ def main():
         else:
             with open(given.key, encoding="utf-8") as file:
                 key = parse_key(file.read())
+        operators = ""
+        if given.operator_keys is not None:
+            with open(given.operator_keys, encoding="utf-8") as file:
+                operators = file.read()
         if given.what == "receipt":
             with open(given.file, encoding="utf-8") as file:
-                result = verify_receipt(key, file.read())
+                result = verify_receipt(key, file.read(), operators)
         else:
             seen = []
             for path in given.checkpoint:
                 with open(path, encoding="utf-8") as file:
                     seen.append(parse_checkpoint(parse_note(file.read())[0]))
-            export = Export(key, seen, given.after)
+            export = Export(key, seen, given.after, operators)
             for line in lines_of(given.file):
                 export.line(line)
             result = export.finish()
         print(to_json({"verified": True, **result}))
+        if result["signatures"]["unknown"]:
+            unknown = result["signatures"]["unknown"]
+            print(f"{unknown} signatures are by keys that were not given (--operator-keys): whose, was not checked", file=sys.stderr)
         return 0
     except NotVerified as error:
         print(f"NOT VERIFIED: {error}", file=sys.stderr)

@@ -41,7 +41,7 @@ export function readSigningKey(path: string): NoteSigner {
   try {
     return signerOf(JSON.parse(text) as KeyFile);
   } catch {
-    throw usageFailure(`${path} is not a signing key: mctl signing-key makes one`);
+    throw usageFailure(`${path} is not a signing key: mctl make-signing-key makes one`);
   }
 }
 

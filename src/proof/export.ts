@@ -12,6 +12,7 @@ import { LogKeys } from "./log-keys.ts";
 import { type Acknowledgement, type Pruning, parseAcknowledgement, parsePruning } from "./log-notes.ts";
 import { CompactRange } from "./merkle.ts";
 import { NotesOfEntries } from "./notes-of-entries.ts";
+import { type KnownKey, OperatorSignatures, type SignatureReport } from "./operator-signatures.ts";
 import { ProofError } from "./proof-error.ts";
 import { readEntry } from "./receipt.ts";
 import type { VerifierKey } from "./verifier-key.ts";
@@ -27,6 +28,8 @@ export interface ExportExpectation {
   readonly seen?: readonly Checkpoint[];
   /** The sequence that the export was asked to begin behind; by default it has to begin with the ledger. */
   readonly after?: number;
+  /** Operators' keys, to hold their signatures against. */
+  readonly operatorKeys?: readonly KnownKey[] | undefined;
 }
 
 /** What was verified. */
@@ -37,8 +40,8 @@ export interface VerifiedExport {
   readonly after: number;
   /** How many entries it has. */
   readonly entries: number;
-  /** How many of them their callers signed, each with a signature that holds; where personal values come with the export. */
-  readonly signed: number;
+  /** What their callers signed. */
+  readonly signatures: SignatureReport;
   readonly prunings: readonly Pruning[];
   readonly acknowledgements: readonly Acknowledgement[];
   /** Checkpoints seen before which are of a tree smaller than what the export begins with: it says nothing about them. */
@@ -53,7 +56,7 @@ export class ExportVerifier {
   readonly #notCompared: Checkpoint[] = [];
   readonly #notes = new NotesOfEntries();
   #isCsv = false;
-  #signed = 0;
+  readonly #signatures: OperatorSignatures;
   #begin: ExportBegin | undefined;
   #range = new CompactRange();
   #beginRoot = this.#range.root();
@@ -61,6 +64,7 @@ export class ExportVerifier {
 
   constructor(expected: ExportExpectation) {
     this.#expected = expected;
+    this.#signatures = new OperatorSignatures(expected.operatorKeys);
     this.#ahead = [...(expected.seen ?? [])].sort((a, b) => a.size - b.size);
   }
 
@@ -122,7 +126,7 @@ export class ExportVerifier {
     this.#range.append(leafHash(line.value.bytes));
     this.#compare();
     this.#notes.take(entry);
-    if (entry.requestSignature !== "") this.#signed += 1;
+    this.#signatures.take(entry);
     return entry;
   }
 
@@ -156,7 +160,7 @@ export class ExportVerifier {
       checkpoint,
       after: Number(begin.after),
       entries: checkpoint.size - Number(begin.after),
-      signed: this.#signed,
+      signatures: this.#signatures.report,
       prunings,
       acknowledgements,
       notCompared: this.#notCompared,

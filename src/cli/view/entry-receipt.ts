@@ -7,6 +7,7 @@ import {
 import { PersonalFieldSchema } from "../../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { AuditReceipt } from "../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import { toBase64 } from "../../proof/base64.ts";
+import { type KnownKey, OperatorSignatures } from "../../proof/operator-signatures.ts";
 import { verifyReceipt } from "../../proof/receipt.ts";
 import { signatureOf } from "../../proof/signed-request.ts";
 import type { VerifierKey } from "../../proof/verifier-key.ts";
@@ -15,14 +16,23 @@ import { count } from "./entries-progress.ts";
 import { enumName } from "./enum.ts";
 import { renderFields } from "./table.ts";
 
-/** Verifies a receipt, and shows what it proves. Throws ProofError where it proves nothing. */
-export function renderReceipt(receipt: AuditReceipt, key: VerifierKey, terminal: Terminal): string {
+/**
+ * Verifies a receipt, and shows what it proves. Throws ProofError where it proves nothing.
+ *
+ * @param known operators' keys, to hold the caller's own signature against.
+ */
+export function renderReceipt(
+  receipt: AuditReceipt,
+  key: VerifierKey,
+  terminal: Terminal,
+  known: readonly KnownKey[] = [],
+): string {
   const { entry, checkpoint } = verifyReceipt(receipt, key);
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${entry.entryId} is entry ${count(Number(entry.sequence))} of ${checkpoint.origin}\n`;
   return (
     head +
     renderFields([
-      ...entryFields(entry, receipt),
+      ...entryFields(entry, receipt, known),
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
     ])
@@ -30,16 +40,29 @@ export function renderReceipt(receipt: AuditReceipt, key: VerifierKey, terminal:
 }
 
 /** The same for machines. */
-export function receiptJson(receipt: AuditReceipt, key: VerifierKey): string {
+export function receiptJson(receipt: AuditReceipt, key: VerifierKey, known: readonly KnownKey[] = []): string {
   const { entry, checkpoint } = verifyReceipt(receipt, key);
   const { origin, size, root } = checkpoint;
-  const told = { verified: true, origin, treeSize: size, rootHash: toBase64(root), key: key.text };
+  const signedBy = signerOf(entry, known)?.text;
+  const told = { verified: true, origin, treeSize: size, rootHash: toBase64(root), key: key.text, signedBy };
   return `${JSON.stringify({ ...told, entry: toJson(AuditEntrySchema, entry) })}\n`;
 }
 
-function entryFields(entry: AuditEntry, { disclosures }: AuditReceipt): [string, string | undefined][] {
+/** The known key of the caller's that signed the call; undefined: none did. Throws ProofError where it is somebody else's. */
+function signerOf(entry: AuditEntry, known: readonly KnownKey[]): VerifierKey | undefined {
+  const signatures = new OperatorSignatures(known);
+  signatures.take(entry);
+  return signatures.report.checked[0]?.key;
+}
+
+function entryFields(
+  entry: AuditEntry,
+  { disclosures }: AuditReceipt,
+  known: readonly KnownKey[],
+): [string, string | undefined][] {
   const { time, principal, decision } = entry;
   const signed = signatureOf(entry);
+  const whose = signerOf(entry, known) ? "a key that was given as theirs" : "whose it is, was not checked";
   const erased = entry.commitments
     .filter((commitment) => !disclosures.some(({ field }) => field === commitment.field))
     .map(({ field }) => enumName(PersonalFieldSchema, field).toLowerCase());
@@ -54,7 +77,7 @@ function entryFields(entry: AuditEntry, { disclosures }: AuditReceipt): [string,
     ["decision", decision && (decision.allowed ? "allowed" : `refused: ${decision.message}`)],
     ["reason", entry.reason],
     ["message", entry.message],
-    ["signed", signed && `by ${signed.key.text} at ${signed.time}`],
+    ["signed", signed && `by ${signed.key.text} at ${signed.time} (${whose})`],
     ["not told", erased.join(", ")],
   ];
 }

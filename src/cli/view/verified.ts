@@ -1,5 +1,6 @@
 import { toBase64 } from "../../proof/base64.ts";
 import type { VerifiedExport } from "../../proof/export.ts";
+import type { SignatureReport, SignedByKey } from "../../proof/operator-signatures.ts";
 import type { VerifierKey } from "../../proof/verifier-key.ts";
 import type { Terminal } from "../terminal.ts";
 import { count } from "./entries-progress.ts";
@@ -7,14 +8,15 @@ import { renderFields } from "./table.ts";
 
 /** What was verified, for people. */
 export function renderVerified(verified: VerifiedExport, key: VerifierKey, terminal: Terminal): string {
-  const { checkpoint, entries, after, signed, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signatures, prunings, acknowledgements, notCompared } = verified;
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${count(entries)} entries of ${checkpoint.origin}\n`;
   return (
     head +
     renderFields([
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
-      ["signed", signed === 0 ? "" : `${count(signed)} by their callers`],
+      ...signatures.checked.map(({ key, ...one }) => ["signed", `by ${key.text}: ${signedEntries(one)}`] as const),
+      ["unchecked", uncheckedSignatures(signatures)],
       ["begins behind", after === 0 ? "" : `entry ${count(after)}`],
       ...prunings.map(({ size, time }) => ["pruned", `the first ${count(size)} entries, ${time}`] as const),
       ...acknowledgements.map(
@@ -27,9 +29,24 @@ export function renderVerified(verified: VerifiedExport, key: VerifierKey, termi
   );
 }
 
+function signedEntries({ count: signed, ranges }: Pick<SignedByKey, "count" | "ranges">): string {
+  const shown = ranges.slice(0, 10).map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));
+  const rest = ranges.length > shown.length ? ", …" : "";
+  return `${count(signed)} entries (${shown.join(", ")}${rest})`;
+}
+
+/** What is not proved to be of who is named as the caller, and what to do about it; "": nothing. */
+function uncheckedSignatures({ unknown, absent }: SignatureReport): string {
+  const parts = [
+    unknown > 0 ? `${count(unknown)} signatures by keys that were not given (mctl audit verify --operator-keys)` : "",
+    absent > 0 ? `${count(absent)} signatures that are not told (erased, left out, or not asked for)` : "",
+  ];
+  return parts.filter(Boolean).join("; ");
+}
+
 /** The same for machines. */
 export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string {
-  const { checkpoint, entries, after, signed, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signatures, prunings, acknowledgements, notCompared } = verified;
   const result = {
     verified: true,
     origin: checkpoint.origin,
@@ -38,7 +55,15 @@ export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string
     key: key.text,
     after,
     entries,
-    signed,
+    signatures: {
+      checked: signatures.checked.map(({ key, count, ranges }) => ({
+        key: key.text,
+        count,
+        entries: ranges.map(([first, last]) => [String(first), String(last)]),
+      })),
+      unknown: signatures.unknown,
+      absent: signatures.absent,
+    },
     prunings: prunings.map(({ size, time }) => ({ size, time })),
     acknowledgements: acknowledgements.map(({ size, time, found, reason }) => ({ size, time, found, reason })),
     notCompared: notCompared.map(({ size }) => size),

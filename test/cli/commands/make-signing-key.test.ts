@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeSigningKey } from "../../../src/cli/signing-key.ts";
@@ -48,12 +48,13 @@ test("a control call is provably its caller's: the signature is checked, kept in
   const { auditEntryId } = JSON.parse(stdout);
 
   const receipt = await mctl("audit", "receipt", auditEntryId, "--to", file("receipt.json"));
-  expect(receipt.stdout).toContain(`signed      by ${anna} at 20`);
+  expect(receipt.stdout).toMatch(/^signed {6}by anna\+\S+ at 20\S+ \(whose it is, was not checked\)$/m);
+  expect(receipt.stdout).toContain(`by ${anna} at 20`);
   const key = file("data/ledger-key/verifier.key");
   expect((await python(["receipt", file("receipt.json"), "--key", key])).code).toBe(0);
   expect(await mctl("audit", "export", file("ledger.jsonl"))).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/signed +1 by their callers/),
+    stdout: expect.stringMatching(/unchecked +1 signatures by keys that were not given/),
   });
   expect((await python(["export", file("ledger.jsonl"), "--key", key])).code).toBe(0);
   // Without what is personal, nothing tells who signed.
@@ -62,6 +63,65 @@ test("a control call is provably its caller's: the signature is checked, kept in
   expect(requestSignature).toContain(anna);
   await mctl("audit", "export", file("quiet.jsonl"), "--no-personal");
   expect(readFileSync(file("quiet.jsonl"), "utf8")).not.toContain(anna);
+});
+
+test("verify tells which entries whose key signed, and refuses the key of somebody else than the caller", async () => {
+  const { issuer } = server.issuer;
+  mkdirSync(file("operators"));
+  writeFileSync(file("operators/anna"), `# anna's\n${issuer} anna ${anna}\n`);
+  writeFileSync(file("theirs"), `${issuer} bob ${anna}\n`);
+  const other = await onTerminal(["make-signing-key", file("unused.jwk"), "--name", "unused"]);
+  writeFileSync(file("unused"), other.stdout);
+  const key = file("data/ledger-key/verifier.key");
+  const { entries } = JSON.parse((await mctl("audit", "list", "--phase", "INTENT", "-o", "json")).stdout);
+  const [{ sequence }] = entries;
+  const shown = new RegExp(`^signed +by ${anna.replaceAll("+", "\\+")}: 1 entries \\(${sequence}\\)$`, "m");
+  for (const args of [[], ["--offline", file("ledger.jsonl")]]) {
+    const by = (keys: string) => mctl("audit", "verify", ...args, "--operator-keys", file(keys));
+    expect(await by("operators")).toMatchObject({ code: 0, stdout: expect.stringMatching(shown) });
+    expect(await by("unused")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^unchecked +1 signatures by keys that were not given/m),
+    });
+    expect(await by("theirs")).toMatchObject({
+      code: 9,
+      stdout: "",
+      stderr: expect.stringMatching(/NOT VERIFIED: entry \d+ is of anna, and signed by the key of bob/),
+    });
+  }
+  // Asked without: what is personal does not even travel.
+  expect((await mctl("audit", "verify")).stdout).toMatch(/^unchecked +1 signatures that are not told/m);
+  expect((await mctl("audit", "verify", "--offline", file("quiet.jsonl"), "-o", "json")).stdout).toContain(
+    '"signatures":{"checked":[],"unknown":0,"absent":1}',
+  );
+  const receipt = ["audit", "verify", "--receipt", file("receipt.json"), "--operator-keys"];
+  expect((await mctl(...receipt, file("operators"))).stdout).toMatch(/^signed .*\(a key that was given as theirs\)$/m);
+  expect(JSON.parse((await mctl(...receipt, file("operators"), "-o", "json")).stdout)).toMatchObject({
+    signedBy: anna,
+  });
+  expect((await mctl(...receipt, file("theirs"))).code).toBe(9);
+
+  const script = (what: string, keys: string) =>
+    python([
+      what,
+      file(what === "export" ? "ledger.jsonl" : "receipt.json"),
+      "--key",
+      key,
+      "--operator-keys",
+      file(keys),
+    ]);
+  for (const what of ["export", "receipt"]) {
+    const checked = JSON.parse((await script(what, "operators/anna")).stdout);
+    expect(checked.signatures).toEqual({ checked: { [anna]: 1 }, unknown: 0, absent: 0 });
+    expect(await script(what, "unused")).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/1 signatures are by/),
+    });
+    expect(await script(what, "theirs")).toMatchObject({ code: 1, stderr: expect.stringMatching(/key of bob/) });
+  }
+  writeFileSync(file("bad"), "anna+00000000\n");
+  expect(await mctl(...receipt, file("bad"))).toMatchObject({ code: 2, stderr: expect.stringMatching(/bad: line 1:/) });
+  expect(await mctl(...receipt, file("nowhere"))).toMatchObject({ code: 2, stderr: expect.stringMatching(/ENOENT/) });
 });
 
 test("the private key is its owner's alone, is never overwritten, and is refused where others can read it", async () => {

@@ -9,9 +9,11 @@ import type { Checkpoint } from "../../../proof/checkpoint.ts";
 import { ExportVerifier } from "../../../proof/export.ts";
 import { LogKeys } from "../../../proof/log-keys.ts";
 import { verifyConsistency } from "../../../proof/merkle.ts";
+import type { KnownKey } from "../../../proof/operator-signatures.ts";
 import { ProofError } from "../../../proof/proof-error.ts";
 import { keep } from "../../audit/keep.ts";
 import { linesOf } from "../../audit/lines.ts";
+import { readOperatorKeys } from "../../audit/operator-keys.ts";
 import { exportOf } from "../../audit/stream.ts";
 import { publishedCheckpoint, readCheckpoint, requiredTrust, type Trust } from "../../audit/trust.ts";
 import { usageFailure } from "../../failure.ts";
@@ -31,6 +33,7 @@ interface VerifyFlags extends Flags {
   readonly remember?: string;
   readonly after: number;
   readonly quick?: boolean;
+  readonly operatorKeys?: string;
 }
 
 export function auditVerify(audit: Command, host: Host): void {
@@ -62,6 +65,12 @@ export function auditVerify(audit: Command, host: Host): void {
       "like --checkpoint where the file is there; the checkpoint that was verified replaces it",
     )
     .option("--after <sequence>", "the export was asked to begin behind this entry", sequence, 0)
+    .addOption(
+      new Option(
+        "--operator-keys <path>",
+        'operators\' public keys, a file or a folder of them, on each line KEY or "ISSUER SUBJECT KEY": whose signatures are theirs',
+      ).conflicts("quick"),
+    )
     .option("--quick", "only that the ledger grew since the newest of the checkpoints: a few hashes, no entries")
     .addHelpText(
       "after",
@@ -70,6 +79,7 @@ export function auditVerify(audit: Command, host: Host): void {
         "mctl audit verify --key verifier.key --remember last-seen",
         "mctl audit verify --offline ledger.jsonl --key verifier.key",
         "mctl audit verify --receipt receipt.json -o json",
+        "mctl audit verify --operator-keys operators.keys",
       ),
     )
     .action(async (_: unknown, command: Command) => {
@@ -83,16 +93,23 @@ export function auditVerify(audit: Command, host: Host): void {
     });
 }
 
+function operatorKeys(host: Host, { operatorKeys: path }: VerifyFlags): readonly KnownKey[] | undefined {
+  return path === undefined ? undefined : readOperatorKeys(resolve(host.cwd, path));
+}
+
 async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
   const seen = seenBefore(trust, host, flags);
+  const known = operatorKeys(host, flags);
   await withSession(host, flags, async (session) => {
     const { auditLog, terminal, call, settings } = session;
     const { treeSize } = await auditLog.getCheckpoint({}, call());
-    const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after });
+    const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, operatorKeys: known });
     const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
     let note = "";
     try {
-      for await (const message of exportOf(session, { after: flags.after, bytesOnly: true })) {
+      // Signatures are personal values: they come only where they are looked at.
+      const options = { after: flags.after, bytesOnly: known === undefined };
+      for await (const message of exportOf(session, options)) {
         verifier.take(message);
         if (message.line.case === "end") note = message.line.value.checkpoint;
         progress.show({ done: verifier.sequence, of: Number(treeSize) });
@@ -111,7 +128,8 @@ async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promi
 async function verifyFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
   const terminal = terminalOf(host, flags);
   const seen = (flags.checkpoint ?? []).map((file) => readCheckpoint(resolve(host.cwd, file)));
-  const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after });
+  const known = operatorKeys(host, flags);
+  const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, operatorKeys: known });
   const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
   try {
     for await (const { text, isWhole } of linesOf(path)) {
@@ -166,8 +184,9 @@ function verifyReceiptFile(path: string, trust: Trust, host: Host, flags: Verify
     if ((error as NodeJS.ErrnoException).code !== undefined) throw unreadable(error, path);
     throw new ProofError(`${path} is not a receipt: ${(error as Error).message}`);
   }
-  if (outputOf(flags, host) === "json") terminal.write(receiptJson(receipt, trust.key));
-  else terminal.write(renderReceipt(receipt, trust.key, terminal));
+  const known = operatorKeys(host, flags);
+  if (outputOf(flags, host) === "json") terminal.write(receiptJson(receipt, trust.key, known));
+  else terminal.write(renderReceipt(receipt, trust.key, terminal, known));
 }
 
 function seenBefore(trust: Trust, host: Host, { checkpoint, remember: file }: VerifyFlags): Checkpoint[] {
