@@ -5,7 +5,7 @@ import { GateEngine } from "../../../src/engines/gate.ts";
 import { type GateServer, startGateServer } from "../../fixture/gate-server.ts";
 import { engineOf } from "./engine-of.ts";
 import type { EngineHarness, Script } from "./harness.ts";
-import { type ScriptedRun, Scripts } from "./scripts.ts";
+import { type Begin, type ScriptedRun, Scripts } from "./scripts.ts";
 
 /**
  * An engine of kind ai-first in the real server, and a runtime that asks by HTTP as the AI-First Runtime does; where it got no
@@ -20,7 +20,7 @@ export async function aiFirstHarness(): Promise<EngineHarness> {
   };
   let engine = await latest();
   const hookUrl = await server.hookUrl();
-  const runtime = new Scripts((script) => begin(hookUrl, script));
+  const runtime = new Scripts(hookedRuns(hookUrl));
   return {
     engine: engineOf(
       () => engine,
@@ -72,7 +72,11 @@ function braking(server: GateServer, current: () => GateEngine): Pick<GateEngine
   };
 }
 
-/** A workflow that has been let through its `pre_execution`. */
+/** Workflows that ask by hooks; each begins when its `pre_execution` is let through. */
+export function hookedRuns(url: string): Begin {
+  return (script) => begin(url, script);
+}
+
 async function begin(url: string, script: Script): Promise<ScriptedRun> {
   const id = randomUUID();
   const traceId = randomUUID();

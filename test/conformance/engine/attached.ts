@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { GateRule } from "../../../src/brakes/gates.ts";
 import type { Engine } from "../../../src/engines/engine.ts";
-import { createGate } from "../../../src/gate/index.ts";
+import { createGate, type Gate } from "../../../src/gate/index.ts";
 import { aRule } from "../../gate/rule.ts";
 import { type GateServer, startGateServer } from "../../gate/server.ts";
 import { engineOf } from "./engine-of.ts";
 import type { EngineHarness } from "./harness.ts";
-import { Scripts } from "./scripts.ts";
+import { type Begin, Scripts } from "./scripts.ts";
 
 /** An engine of kind gate, and a runtime that attaches to it with the gate for TypeScript: over a real port, in one process. */
 export async function attachedHarness(): Promise<EngineHarness> {
@@ -17,21 +17,12 @@ export async function attachedHarness(): Promise<EngineHarness> {
   const gate = createGate({ url: server.url, token, engine: "agents", name: "runtime", limits });
   await gate.ready();
   const { engine, rules } = engineWithRules(server);
+  const begin = attachedRuns(gate);
   const runtime = new Scripts(async (script, parentId) => {
-    const inputs = { given: script.does === "steps" ? script.given : undefined };
-    const about = { type: script.does, id: randomUUID(), inputs };
-    const run = gate.start({ ...about, ...(parentId !== undefined && { parentId }) });
+    const run = await begin(script, parentId);
     // The engine has an id for it when it was reported.
     while (!engine.isId(run.id)) await delay(2);
-    return {
-      id: run.id,
-      step: (name, work, signal) => run.step(name, work, { signal, inputs }),
-      async end(outcome, error) {
-        if (outcome === "canceled") run.cancel();
-        else if (outcome === "failed") run.end({ error });
-        else run.end();
-      },
-    };
+    return run;
   });
   return {
     engine,
@@ -49,6 +40,24 @@ export async function attachedHarness(): Promise<EngineHarness> {
       await gate.close();
       await server.stop();
     },
+  };
+}
+
+/** Workflows of this process, reported by the gate. */
+export function attachedRuns(gate: Gate): Begin {
+  return async (script, parentId) => {
+    const inputs = { given: script.does === "steps" ? script.given : undefined };
+    const about = { type: script.does, id: randomUUID(), labels: { owner: "test-team" }, inputs };
+    const run = gate.start({ ...about, ...(parentId !== undefined && { parentId }) });
+    return {
+      id: run.id,
+      step: (name, work, signal) => run.step(name, work, { signal, inputs }),
+      async end(outcome, error) {
+        if (outcome === "canceled") run.cancel();
+        else if (outcome === "failed") run.end({ error });
+        else run.end();
+      },
+    };
   };
 }
 
