@@ -31,6 +31,7 @@ import type { Gates } from "../brakes/gates.ts";
 import { notLetGo } from "../brakes/not-let-go.ts";
 import { openByIds } from "../brakes/open-by-ids.ts";
 import type { Outages } from "../brakes/outages.ts";
+import { mayRerun } from "../brakes/reruns.ts";
 import { until } from "../brakes/wait.ts";
 import type { Workflows } from "../brakes/workflows.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
@@ -424,9 +425,7 @@ async function preview(
       stepInFlight: engine.capabilities.stepInFlight,
       gates: gates.attached(engine.name).length,
     })),
-    mayRerun: rows.filter(
-      ({ engine, row }) => row.phase === "backing-off" || engine.capabilities.stepInFlight === "reruns",
-    ).length,
+    mayRerun: await mayRerun(resolved.byEngine, context.signal),
     needsApproval: resolved.count > radius,
     policyDenial: decision.allowed ? "" : decision.message,
     deadlinesAtRisk: await deadlinesAtRisk(resolved.byEngine, new Date(now + horizonMs), context.signal),

@@ -214,6 +214,34 @@ export function fleetBrakes(virtualQueues: boolean): void {
     expect((await server.brakes.listBrakes({ state: [State.ENGAGED] })).brakes).toEqual([]);
   });
 
+  test("a preview tells what would run a step again and what comes due meanwhile; the brake tells it too, up to its expiry", async () => {
+    const [flaky = ""] = await start(1, "Flaky/run", { failures: 1_000 });
+    const [inStep = ""] = await start(1, "Steps/run", { count: 2, ms: virtualQueues ? 6_000 : 1_500 });
+    const [suspended = ""] = await start(1, "SuspendedAwaiter/run");
+    const [soon = ""] = await start(1, "Sleeper/run", { ms: 600_000 });
+    const [later = ""] = await start(1, "Sleeper/run", { ms: 7_200_000 });
+    const [scheduled = ""] = await start(1, "Steps/run", {}, { delayMs: 1_200_000 });
+    await engine.steps.untilStep(inStep, "step-1");
+    await engine.untilStatus(suspended, "suspended");
+    for (const id of [soon, later]) await engine.steps.untilStep(id, "step-1", "end");
+    const all = [flaky, inStep, suspended, soon, later, scheduled];
+    const selector = { workflowIds: all.map((id) => `restate:${id}`) };
+    const preview = () => server.brakes.previewBrake({ selector });
+    // One that keeps failing is at one moment between two attempts, and at the next within one.
+    await expect.poll(async () => (await preview()).mayRerun, { timeout: 10_000 }).toBe(virtualQueues ? 2 : 1);
+    const due = ({ deadlinesAtRisk }: Pick<Brake, "deadlinesAtRisk">) =>
+      deadlinesAtRisk.map(({ workflowId, what }) => [workflowId, what]);
+    const sleeping = [`restate:${soon}`, "sleep"];
+    expect(due(await preview())).toEqual([sleeping, [`restate:${scheduled}`, "scheduled start"]]);
+    const brake = await engage({ selector, expiresIn: durationFromMs(900_000), wait: durationFromMs(0) });
+    expect(due(brake)).toEqual([sleeping]);
+    const standing = await untilBrake(brake.brakeId, "all that began to stand", (now) => now.receipt?.standing === 5);
+    await expect.poll(async () => (await brakeOf(brake.brakeId)).receipt?.stepsRerun).toBe(virtualQueues ? 2 : 1);
+    expect(due(await brakeOf(standing.brakeId))).toEqual([sleeping]);
+    await release(brake.brakeId);
+    for (const id of [flaky, soon, later, scheduled]) await engine.admin("PATCH", `/invocations/${id}/kill`);
+  });
+
   test("a workflow runs again only when no brake holds it; who still does is named", async () => {
     const [id = ""] = await start(1, "Steps/run", { count: 20, ms: 100 });
     const one = await engage({ selector: { types: ["Steps"] } });
