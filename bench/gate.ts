@@ -7,11 +7,11 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Brakes } from "../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../gen/missioncontrol/v1/mission_control_pb.ts";
+import { HookCaller } from "../test/fixture/hook-caller.ts";
 import { type Bench, type Figure, median, percentile, rotated } from "./bench.ts";
 import { decisionFigures } from "./gate-decision.ts";
 import type { Doors, Memory, Served } from "./gate-process.ts";
 import { propagationFigures } from "./gate-propagation.ts";
-import { HookCaller } from "./hook-caller.ts";
 
 /** Workflows that ask at the same time, each on its connection. */
 const concurrent = [1, 100, 5_000] as const;

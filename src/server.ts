@@ -226,7 +226,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     runs.holdBy(
       (workflow) => isHeldNow(brakes, catching, name, workflow),
       // What a brake has caught, its engine's reconciler lets go.
-      ({ id }) => brakes.on(formatWorkflowId(name, id)).length > 0,
+      (id) => brakes.on(formatWorkflowId(name, id)).length > 0,
     );
     brakes.onChange(() => runs.reconsider());
   }

@@ -28,7 +28,12 @@ export function createMux(options: {
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) => {
     // Held here, not unshifted: unshift() of an undecided prefix would make the stream readable again at once, for ever.
     let held = Buffer.alloc(0);
-    const timer = setTimeout(() => socket.destroy(), options.sniffMs);
+    let late: NodeJS.Immediate | undefined;
+    // What has come is read first: of thousands of connections that come at once, many have said long ago what they speak when their
+    // turn comes.
+    const timer = setTimeout(() => {
+      late = setImmediate(() => socket.destroy());
+    }, options.sniffMs);
     const onReadable = () => {
       const chunk = socket.read() as Buffer | null;
       if (chunk === null) return;
@@ -45,6 +50,7 @@ export function createMux(options: {
     };
     const leave = () => {
       clearTimeout(timer);
+      clearImmediate(late);
       socket.off("readable", onReadable).off("end", onGone).off("error", onGone).off("close", onGone);
     };
     socket.on("readable", onReadable).on("end", onGone).on("error", onGone).on("close", onGone);

@@ -170,7 +170,10 @@ export async function createPort(options: PortOptions): Promise<Port> {
     listen() {
       const { promise, resolve, reject } = Promise.withResolvers<{ address: string; port: number }>();
       connections.server.once("error", reject);
-      connections.server.listen(options.port, options.host, () => {
+      const { host, port } = options;
+      // All that may be connected may come at once: after a restart every runtime does. What is beyond the system's own limit tries again.
+      const backlog = limits.connections + limits.gateConnections;
+      connections.server.listen({ host, port, backlog }, () => {
         connections.server.off("error", reject);
         const { address, port } = connections.server.address() as AddressInfo;
         resolve({ address, port });

@@ -57,7 +57,7 @@ describe("the mux", () => {
       mux.close();
       http1.closeAllConnections();
     });
-    return { port: (mux.address() as AddressInfo).port, tls };
+    return { port: (mux.address() as AddressInfo).port, tls, mux };
   }
 
   it("hands HTTP/1.1 over with nothing lost, however the bytes are cut", async () => {
@@ -117,6 +117,14 @@ describe("the mux", () => {
     // An undecided prefix that was given back to the stream would spin.
     expect(process.cpuUsage(cpu).user).toBeLessThan(200_000);
     expect(idle.received()).toBe("");
+  });
+
+  it("serves a client that has said in time what it speaks, though the process was too busy to hear it", async () => {
+    const { port, mux } = await start(50);
+    mux.once("connection", () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200));
+    const client = await raw(port, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await client.closed();
+    expect(client.received()).toContain("one /x");
   });
 
   it("lets go of a client that leaves before it has said what it speaks", async () => {
