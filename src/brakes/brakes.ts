@@ -9,11 +9,14 @@ import type { Answer, Store } from "../store/store.ts";
 /** An idempotent request that takes effect: kept with its effect, so that a repetition after a crash finds it. */
 export type Claim = Pick<Answer, "key" | "requestDigest">;
 
-/** What changed: brakes by their ids, and workflows whose holds did or whose brake did. */
+/** What changed: brakes by their ids, workflows whose holds did or whose brake did, and holds that have come to a stand. */
 export interface BrakesChange {
   readonly brakeIds: ReadonlySet<string>;
   readonly workflowIds: ReadonlySet<string>;
+  readonly stood: readonly Hold[];
 }
+
+const none: readonly Held[] = [];
 
 /**
  * The brakes that are engaged or not settled yet, with their holds. All that changes goes through `update`, which commits the
@@ -28,9 +31,7 @@ export class Brakes {
   readonly #brakes = new Map<string, Brake>();
   /** brakeId → workflowId → hold; settled ones too, as long as the brake is here. */
   readonly #holds = new Map<string, Map<string, Hold>>();
-  /** workflowId → brakeIds of holds that are not settled. */
-  readonly #byWorkflow = new Map<string, Set<string>>();
-  /** What `on` has answered, until it changes: it is asked for thousands in every round. */
+  /** workflowId → holds that are not settled: asked for thousands in every round. */
   readonly #held = new Map<string, readonly Held[]>();
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #changes = new EventEmitter().setMaxListeners(0);
@@ -85,23 +86,12 @@ export class Brakes {
 
   /** Holds on a workflow that are not settled, the oldest brake first. */
   on(workflowId: string): readonly Held[] {
-    const brakeIds = this.#byWorkflow.get(workflowId);
-    if (brakeIds === undefined) return [];
-    const known = this.#held.get(workflowId);
-    if (known) return known;
-    const found: Held[] = [];
-    for (const brakeId of brakeIds) {
-      const brake = this.#brakes.get(brakeId);
-      const hold = this.hold(brakeId, workflowId);
-      if (brake && hold) found.push({ brake, hold });
-    }
-    this.#held.set(workflowId, found);
-    return found;
+    return this.#held.get(workflowId) ?? none;
   }
 
   /** Workflows with holds that are not settled. */
   workflowIds(): MapIterator<string> {
-    return this.#byWorkflow.keys();
+    return this.#held.keys();
   }
 
   /** How many there are. */
@@ -128,9 +118,10 @@ export class Brakes {
     const brakes = (change.brakes ?? []).map(withoutTokens);
     const brakeId = brakes[0]?.brakeId ?? holds[0]?.brakeId;
     if (brakeId === undefined) return;
-    const workflows = new Set(holds.map((hold) => hold.workflowId));
-    const [only] = workflows;
-    const target = workflows.size === 1 && only !== undefined ? only : (brakes[0]?.workflowId ?? "");
+    const only = holds.every(({ workflowId }) => workflowId === holds[0]?.workflowId)
+      ? holds[0]?.workflowId
+      : undefined;
+    const target = only ?? brakes[0]?.workflowId ?? "";
     const engine = parseWorkflowId(target)?.engine ?? "";
     await this.#ledger.append(
       { phase: Phase.SYSTEM, action, target, engine, brakeId, ...about },
@@ -140,21 +131,36 @@ export class Brakes {
         answers: claim && [{ ...claim, response: new Uint8Array(), brakeId, time: Date.now() }],
       },
     );
-    for (const brake of brakes) this.#brakes.set(brake.brakeId, brake);
-    for (const hold of holds) this.#remember(hold);
-    const brakeIds = new Set([...brakes, ...holds].map((one) => one.brakeId));
-    const workflowIds = new Set(workflows);
+    const workflowIds = new Set<string>();
     for (const brake of brakes) {
-      for (const workflowId of this.#holds.get(brake.brakeId)?.keys() ?? []) workflowIds.add(workflowId);
+      this.#brakes.set(brake.brakeId, brake);
+      for (const hold of this.#holds.get(brake.brakeId)?.values() ?? []) {
+        workflowIds.add(hold.workflowId);
+        this.#hold(brake, hold);
+      }
     }
-    for (const id of workflowIds) this.#held.delete(id);
+    const stood: Hold[] = [];
+    for (const hold of holds) {
+      const { standstillTime } = hold.halt;
+      const isNews = standstillTime !== this.hold(hold.brakeId, hold.workflowId)?.halt.standstillTime;
+      if (isNews && standstillTime !== undefined) stood.push(hold);
+      workflowIds.add(hold.workflowId);
+      this.#remember(hold);
+    }
+    const brakeIds = new Set<string>();
+    for (const brake of brakes) brakeIds.add(brake.brakeId);
+    for (const hold of holds) brakeIds.add(hold.brakeId);
     for (const id of brakeIds) this.#forgetIfOver(id);
-    this.#changes.emit("change", { brakeIds, workflowIds } satisfies BrakesChange);
+    this.#changes.emit("change", { brakeIds, workflowIds, stood } satisfies BrakesChange);
   }
 
   /** What is told of the brake has changed, though nothing of it that is kept. */
   touched(brakeId: string): void {
-    this.#changes.emit("change", { brakeIds: new Set([brakeId]), workflowIds: new Set() } satisfies BrakesChange);
+    this.#changes.emit("change", {
+      brakeIds: new Set([brakeId]),
+      workflowIds: new Set(),
+      stood: [],
+    } satisfies BrakesChange);
   }
 
   /** Writes a SYSTEM entry about a workflow that no brake holds. Rejects where it cannot be written. */
@@ -185,11 +191,22 @@ export class Brakes {
   #remember(hold: Hold): void {
     const holds = this.#holds.get(hold.brakeId) ?? new Map<string, Hold>();
     this.#holds.set(hold.brakeId, holds.set(hold.workflowId, hold));
-    const brakeIds = this.#byWorkflow.get(hold.workflowId) ?? new Set<string>();
-    if (hold.halt.settled) brakeIds.delete(hold.brakeId);
-    else brakeIds.add(hold.brakeId);
-    if (brakeIds.size === 0) this.#byWorkflow.delete(hold.workflowId);
-    else this.#byWorkflow.set(hold.workflowId, brakeIds);
+    const brake = this.#brakes.get(hold.brakeId);
+    if (brake) this.#hold(brake, hold);
+  }
+
+  /** Notes what is on the workflow: as long as the hold is not settled. */
+  #hold(brake: Brake, hold: Hold): void {
+    const { workflowId } = hold;
+    const before = this.on(workflowId);
+    const at = before.findIndex((held) => held.hold.brakeId === hold.brakeId);
+    if (!hold.halt.settled) {
+      const held = { brake, hold };
+      // Nearly always it is the only one.
+      if (before.length === 0 || (before.length === 1 && at === 0)) this.#held.set(workflowId, [held]);
+      else this.#held.set(workflowId, at < 0 ? [...before, held] : before.with(at, held));
+    } else if (at >= 0 && before.length > 1) this.#held.set(workflowId, before.toSpliced(at, 1));
+    else if (at >= 0) this.#held.delete(workflowId);
   }
 
   /** One that is released and has nothing left to do lives on in the store only. */

@@ -3,7 +3,7 @@ import { SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { type EngineWorkflow, endedStatuses } from "../engines/engine.ts";
 import { formatWorkflowId } from "../engines/workflow-id.ts";
 import { Reach } from "../policy/reach.ts";
-import type { Brake, Hold } from "../store/brake.ts";
+import type { Brake, Hold, Traits } from "../store/brake.ts";
 import type { Brakes } from "./brakes.ts";
 import { beginHalt, holds } from "./halt.ts";
 import { type CompiledSelector, compileSelector } from "./selector.ts";
@@ -107,15 +107,17 @@ export function catchAll(
     const hold = brakes.hold(brake.brakeId, workflowId);
     return found.has(workflowId) || (hold !== undefined && !hold.halt.settled && holds({ brake, hold }));
   };
-  const take = (row: EngineWorkflow, caughtThrough: string): void => {
-    const workflowId = formatWorkflowId(engine, row.id);
+  let traits: Traits | undefined;
+  const take = (row: EngineWorkflow, workflowId: string, caughtThrough: string): void => {
+    const { type, labels } = row;
+    // Those of a fleet are mostly the same.
+    if (traits?.type !== type || traits.labels !== labels) traits = { type, labels };
     const shown = byGate.has(row.id) ? "running" : row.status;
-    const halt = beginHalt(shown, brakes.on(workflowId), now);
     const missed = look === "first" && row.createTime.getTime() <= (brake.engageTime ?? 0);
     found.set(workflowId, {
       brakeId: brake.brakeId,
       workflowId,
-      traits: { type: row.type, labels: row.labels },
+      traits,
       name: row.name,
       catchTime: now,
       late: look !== "engagement" && !missed,
@@ -123,26 +125,27 @@ export function catchAll(
       caughtThrough,
       order: order++,
       ended: false,
-      halt,
+      halt: beginHalt(shown, brakes.on(workflowId), now),
     });
   };
-  const open = rows.filter(
-    (row) =>
-      brakes.hold(brake.brakeId, formatWorkflowId(engine, row.id)) === undefined &&
-      !endedStatuses.includes(row.status) &&
-      selector.admits(engine, row),
-  );
-  for (const row of open) if (selector.matches(engine, row)) take(row, "");
+  const orphans: EngineWorkflow[] = [];
+  for (const row of rows) {
+    const workflowId = formatWorkflowId(engine, row.id);
+    if (brakes.hold(brake.brakeId, workflowId) !== undefined || endedStatuses.includes(row.status)) continue;
+    if (!selector.admits(engine, row)) continue;
+    if (selector.matches(engine, row)) take(row, workflowId, "");
+    else if (row.parentId !== undefined) orphans.push(row);
+  }
   if (!brake.includeDescendants) return [...found.values()];
   // A child may stand before its parent in the rows: until nothing new is found.
-  let children = open.filter((row) => row.parentId !== undefined && !isHeld(formatWorkflowId(engine, row.id)));
+  let children = orphans;
   for (let before = -1; before !== children.length; ) {
     before = children.length;
     for (const row of children) {
       const parent = formatWorkflowId(engine, row.parentId ?? "");
-      if (isHeld(parent)) take(row, parent);
+      if (isHeld(parent)) take(row, formatWorkflowId(engine, row.id), parent);
     }
-    children = children.filter((row) => !isHeld(formatWorkflowId(engine, row.id)));
+    children = children.filter((row) => !found.has(formatWorkflowId(engine, row.id)));
   }
   return [...found.values()];
 }

@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
 import { fromJson, toJson } from "@bufbuild/protobuf";
 import { type Selector, SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { Engine, EngineWorkflow } from "../engines/engine.ts";
 import { isOutage, within } from "../engines/outage.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
-import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
+import { parseWorkflowId } from "../engines/workflow-id.ts";
 import { MissionControlError } from "../errors.ts";
 import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold } from "../store/brake.ts";
@@ -17,10 +16,14 @@ import { holds } from "./halt.ts";
 import { lockOf, stageSize } from "./lifecycle.ts";
 import type { Outages } from "./outages.ts";
 import { newBrakeId } from "./pause.ts";
+import { Resolved, type UnreachableEngine } from "./resolved.ts";
 import { type CompiledSelector, compileSelector } from "./selector.ts";
 
-/** Workflows that are caught in one write. */
-const pageSize = 2_000;
+/**
+ * Workflows that are caught in one write. The first of them are few, so that the engine is asked for them as soon as possible;
+ * the others are written while it is busy with those.
+ */
+const pages = { first: 1_000, other: 10_000 } as const;
 
 /** Of several engines, one that has not said within this time what it runs is caught up with later, ms. */
 const answerWithinMs = 2_000;
@@ -54,27 +57,6 @@ export interface Asking {
   readonly claim: Claim | undefined;
 }
 
-/** An engine that did not answer, and since when it does not, in ms since the epoch. */
-interface UnreachableEngine {
-  readonly engine: string;
-  readonly message: string;
-  readonly since: number;
-}
-
-/** What a selector matches now. */
-export interface Resolved {
-  readonly selector: CompiledSelector;
-  /** Open ones on each engine, descendants included where they are taken along. */
-  readonly byEngine: ReadonlyMap<Engine, readonly EngineWorkflow[]>;
-  readonly count: number;
-  /** All their ids, sorted. */
-  readonly ids: readonly string[];
-  /** SHA-256 over these, in hex. */
-  readonly setHash: string;
-  /** Engines that did not answer: what matches there is not among these. */
-  readonly unreachable: readonly UnreachableEngine[];
-}
-
 /** What EngageBrake asks for. */
 export interface EngageFleet extends Asking {
   readonly selector: Selector;
@@ -92,10 +74,11 @@ export interface EngageFleet extends Asking {
   readonly roles: readonly string[];
 }
 
-/** What a brake holds from its engagement on, and the engines that were looked at for it. */
+/** What a brake holds from its engagement on, the engines that were looked at for it, and those where it holds something. */
 interface FirstCatch {
   readonly holds: readonly Hold[];
   readonly lookedAt: readonly string[];
+  readonly on: ReadonlySet<string>;
 }
 
 /** Engages, approves and releases brakes on whatever their selectors match. */
@@ -145,7 +128,6 @@ export class FleetCommands {
     );
     signal?.throwIfAborted();
     const byEngine = new Map<Engine, readonly EngineWorkflow[]>();
-    const ids: string[] = [];
     const unreachable: UnreachableEngine[] = [];
     let fault: MissionControlError | undefined;
     for (const [index, engine] of asked.entries()) {
@@ -158,13 +140,10 @@ export class FleetCommands {
         continue;
       }
       this.#outages.ended(engine.name);
-      const matched = withDescendants(engine.name, answer?.value ?? [], compiled, includeDescendants);
-      byEngine.set(engine, matched);
-      for (const { id } of matched) ids.push(formatWorkflowId(engine.name, id));
+      byEngine.set(engine, withDescendants(engine.name, answer?.value ?? [], compiled, includeDescendants));
     }
     if (fault !== undefined && unreachable.length === asked.length) throw fault;
-    const setHash = createHash("sha256").update(ids.sort().join("\n")).digest("hex");
-    return { selector: compiled, byEngine, count: ids.length, ids, setHash, unreachable };
+    return new Resolved(compiled, byEngine, unreachable);
   }
 
   /** The widest blast radius of these roles. */
@@ -373,14 +352,17 @@ export class FleetCommands {
   async #firstCatch(brake: Brake, resolved: Resolved): Promise<FirstCatch> {
     const all: Hold[] = [];
     const lookedAt: string[] = [];
+    const on = new Set<string>();
     for (const [engine, rows] of resolved.byEngine) {
       const byGate = await this.#pausedByGate(engine, rows);
       if (byGate === undefined) continue;
       const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, "engagement", byGate);
-      for (const hold of found) all.push({ ...hold, order: all.length });
+      const before = all.length;
+      for (const hold of found) all.push(before === 0 ? hold : { ...hold, order: all.length });
+      if (found.length > 0) on.add(engine.name);
       lookedAt.push(engine.name);
     }
-    return { holds: all, lookedAt };
+    return { holds: all, lookedAt, on };
   }
 
   /**
@@ -390,17 +372,16 @@ export class FleetCommands {
    */
   #writeEngaged(
     brake: Brake,
-    { holds: caught, lookedAt }: FirstCatch,
+    { holds: caught, lookedAt, on }: FirstCatch,
     claim: Claim | undefined,
     about: Parameters<Brakes["update"]>[2],
   ): Promise<void> {
-    const engines = new Set(caught.map(({ workflowId }) => parseWorkflowId(workflowId)?.engine ?? ""));
-    return this.#catching.writing(brake.brakeId, engines, async () => {
-      const first = caught.slice(0, pageSize);
+    return this.#catching.writing(brake.brakeId, on, async () => {
+      const first = caught.slice(0, pages.first);
       await this.#brakes.update("brake.engaged", { brakes: [brake], holds: first, claim }, about);
       try {
-        for (let from = pageSize; from < caught.length; from += pageSize) {
-          const holds = caught.slice(from, from + pageSize);
+        for (let from: number = pages.first; from < caught.length; from += pages.other) {
+          const holds = caught.slice(from, from + pages.other);
           const message = `caught ${from + 1} to ${from + holds.length} of ${caught.length}`;
           await this.#brakes.update("brake.caught", { holds }, { ...about, message });
         }
@@ -467,13 +448,12 @@ function withDescendants(
   selector: CompiledSelector,
   include: boolean,
 ): EngineWorkflow[] {
-  const matched = new Map(rows.filter((row) => selector.matches(engine, row)).map((row) => [row.id, row]));
-  for (let before = -1; include && before !== matched.size; ) {
+  const matched = new Map<string, EngineWorkflow>();
+  for (const row of rows) if (selector.matches(engine, row)) matched.set(row.id, row);
+  const children = include ? rows.filter((row) => row.parentId !== undefined && selector.admits(engine, row)) : [];
+  for (let before = -1; before !== matched.size; ) {
     before = matched.size;
-    for (const row of rows) {
-      const isChild = row.parentId !== undefined && matched.has(row.parentId);
-      if (isChild && selector.admits(engine, row)) matched.set(row.id, row);
-    }
+    for (const row of children) if (matched.has(row.parentId ?? "")) matched.set(row.id, row);
   }
   return [...matched.values()];
 }

@@ -86,8 +86,12 @@ export class Reconciler {
   }
 
   start(): void {
+    const unfollow = this.#on.follow();
     const off = this.#on.brakes.onChange(() => this.wake());
-    this.#running = this.#loop().finally(off);
+    this.#running = this.#loop().finally(() => {
+      off();
+      unfollow();
+    });
   }
 
   /** Begins the next round now. */
@@ -142,7 +146,7 @@ export class Reconciler {
     const held = await this.#lettingGo.heldByNobody();
     await this.#halting.catchHeld(standing, held);
     await this.#lettingGo.lift(held);
-    const mine = this.#on.mine();
+    const { mine } = this.#on;
     if (standing.length === 0 && mine.size === 0) {
       this.#halting.rest();
       return this.#lettingGo.isWaiting;
@@ -151,7 +155,7 @@ export class Reconciler {
     const stood = await this.#look(pending);
     await this.#halting.noteAccepted();
     // Journals can wait: they are read when nothing more comes to a stand.
-    if (stood === 0) await this.#halting.fillReceipts(this.#on.mine());
+    if (stood === 0) await this.#halting.fillReceipts(this.#on.mine);
     return true;
   }
 
@@ -160,7 +164,7 @@ export class Reconciler {
     const sweep = Date.now() - this.#sweepTime >= pace.sweep;
     if (sweep) this.#sweepTime = Date.now();
     const ids: string[] = [];
-    for (const [id, all] of this.#on.mine()) {
+    for (const [id, all] of this.#on.mine) {
       const held = all.every(holds);
       if (sweep || !held || (!pending.has(id) && all.some(({ hold }) => hold.halt.standstillTime === undefined)))
         ids.push(id);

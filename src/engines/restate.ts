@@ -411,9 +411,16 @@ export class RestateEngine implements Engine {
     const answers = new Map<string, ControlAnswer>();
     for (const chunk of chunks(ids, batchSize)) {
       const failed = chunk.length < fewIds ? undefined : await this.#api.controlBatch(action, chunk, signal);
+      if (failed === undefined) {
+        await this.#oneByOne(action, chunk, answers, signal);
+        continue;
+      }
       const time = Date.now();
-      if (failed) for (const id of chunk) answers.set(id, { failure: failed.get(id), time });
-      else await this.#oneByOne(action, chunk, answers, signal);
+      const accepted = { failure: undefined, time };
+      for (const id of chunk) {
+        const failure = failed.get(id);
+        answers.set(id, failure === undefined ? accepted : { failure, time });
+      }
     }
     return answers;
   }
@@ -448,12 +455,15 @@ function everyOne<Answer>(
   answers: ReadonlyMap<string, ControlAnswer>,
   judge: (answer: ControlAnswer) => Answer,
 ): Map<string, Answer | { readonly kind: "unknown" }> {
-  return new Map(
-    ids.map((id) => {
-      const answer = answers.get(id);
-      return [id, answer === undefined ? { kind: "unknown" } : judge(answer)] as const;
-    }),
-  );
+  const judged = new Map<string, Answer | { readonly kind: "unknown" }>();
+  // Of a batch nearly all are answered by the same.
+  let last: { readonly answer: ControlAnswer; readonly judgment: Answer } | undefined;
+  for (const id of ids) {
+    const answer = answers.get(id);
+    if (answer !== undefined && last?.answer !== answer) last = { answer, judgment: judge(answer) };
+    judged.set(id, answer === undefined || last === undefined ? { kind: "unknown" } : last.judgment);
+  }
+  return judged;
 }
 
 function* chunks(ids: readonly string[], size = chunkSize): Generator<readonly string[]> {

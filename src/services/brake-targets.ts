@@ -12,8 +12,9 @@ import {
 import type { Workflow } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { type SeenBrake, seenWithin } from "../brakes/brake-sight.ts";
 import type { Brakes } from "../brakes/brakes.ts";
-import type { FleetCommands, Resolved } from "../brakes/fleet.ts";
+import type { FleetCommands } from "../brakes/fleet.ts";
 import { holds } from "../brakes/halt.ts";
+import type { Resolved } from "../brakes/resolved.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Principal } from "../identity/principal.ts";
 import { principalOf, reachOf } from "../interceptors/authorize.ts";

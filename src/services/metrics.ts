@@ -42,17 +42,13 @@ const states: readonly BrakeState[] = ["AWAITING_APPROVAL", "ENGAGED", "RELEASED
  */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #brakes: Brakes;
   readonly #calls: Counter<"method" | "code">;
   readonly #standstill: Histogram;
   readonly #methods: ReadonlySet<string>;
   readonly #counted = new WeakSet<Call>();
-  /** workflowId → brakeId → when it was seen to stand; of holds that are not settled. */
-  readonly #standing = new Map<string, ReadonlyMap<string, number | undefined>>();
   readonly #off: () => void;
 
   constructor(deps: MetricsDeps) {
-    this.#brakes = deps.brakes;
     this.#methods = new Set(
       deps.services.flatMap((service) => service.methods.map(({ name }) => `${service.typeName}/${name}`)),
     );
@@ -70,7 +66,6 @@ export class Metrics {
       registers,
     });
     this.#gauges(deps);
-    for (const workflowId of deps.brakes.workflowIds()) this.#look(workflowId, false);
     this.#off = deps.brakes.onChange((change) => this.#changed(change));
   }
 
@@ -176,23 +171,13 @@ export class Metrics {
     );
   }
 
-  #changed({ workflowIds }: BrakesChange): void {
-    for (const workflowId of workflowIds) this.#look(workflowId, true);
-  }
-
-  /** Observes what stands and did not before; what stood already before a brake of ours tells nothing about us. */
-  #look(workflowId: string, observe: boolean): void {
-    const before = this.#standing.get(workflowId);
-    const now = new Map<string, number | undefined>();
-    for (const { hold } of this.#brakes.on(workflowId)) {
-      const { standstillTime, requestTime, foundPaused } = hold.halt;
-      now.set(hold.brakeId, standstillTime);
-      if (!observe || standstillTime === undefined || foundPaused || before?.get(hold.brakeId) === standstillTime)
-        continue;
-      this.#standstill.observe((standstillTime - requestTime) / 1_000);
+  /** What stood already before a brake of ours tells nothing about us. */
+  #changed({ stood }: BrakesChange): void {
+    for (const { halt } of stood) {
+      const { standstillTime, requestTime, foundPaused } = halt;
+      if (standstillTime !== undefined && !foundPaused)
+        this.#standstill.observe((standstillTime - requestTime) / 1_000);
     }
-    if (now.size > 0) this.#standing.set(workflowId, now);
-    else this.#standing.delete(workflowId);
   }
 }
 

@@ -13,6 +13,7 @@ export class EngineBrakes {
   readonly #prefix: string;
   readonly #log: Logger;
   readonly #stop: AbortSignal;
+  readonly #mine = new Map<string, readonly Held[]>();
   #unwritten: { readonly since: Date; readonly message: string } | undefined;
 
   constructor(engine: Engine, brakes: Brakes, log: Logger, stop: AbortSignal) {
@@ -33,13 +34,17 @@ export class EngineBrakes {
     return this.#stop;
   }
 
-  /** Workflows of this engine with holds that are not settled, by the engine's own ids. */
-  mine(): Map<string, readonly Held[]> {
-    const mine = new Map<string, readonly Held[]>();
-    for (const workflowId of this.brakes.workflowIds()) {
-      if (workflowId.startsWith(this.#prefix)) mine.set(this.idOf(workflowId), this.brakes.on(workflowId));
-    }
-    return mine;
+  /** Workflows of this engine with holds that are not settled, by the engine's own ids; as they are at any moment. */
+  get mine(): ReadonlyMap<string, readonly Held[]> {
+    return this.#mine;
+  }
+
+  /** Begins to know of them; returns how to end that. */
+  follow(): () => void {
+    for (const workflowId of this.brakes.workflowIds()) this.#note(workflowId);
+    return this.brakes.onChange(({ workflowIds }) => {
+      for (const workflowId of workflowIds) this.#note(workflowId);
+    });
   }
 
   /** True where the hold's workflow is one of this engine's. */
@@ -54,7 +59,7 @@ export class EngineBrakes {
 
   /** Holds on a workflow that are not settled. */
   on(id: string): readonly Held[] {
-    return this.brakes.on(this.#prefix + id);
+    return this.#mine.get(id) ?? [];
   }
 
   /** True while a brake keeps the workflow from taking a step. */
@@ -82,6 +87,13 @@ export class EngineBrakes {
       this.#unwritten = { since: this.#unwritten?.since ?? new Date(), message: written };
       return false;
     }
+  }
+
+  #note(workflowId: string): void {
+    if (!workflowId.startsWith(this.#prefix)) return;
+    const held = this.brakes.on(workflowId);
+    if (held.length > 0) this.#mine.set(this.idOf(workflowId), held);
+    else this.#mine.delete(this.idOf(workflowId));
   }
 
   /** Warns of what the engine would not do. */
