@@ -184,11 +184,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
   });
   const { ledgerFallbackFile: path } = options;
-  const fallback =
-    path === undefined ? undefined : await Fallback.open({ store: guarded(database, proofs), path, log });
-  const store = guarded(fallback?.store ?? database, proofs);
   // Reports wait for the database in memory: they are read from it, and the fallback is for what the brake needs.
   const kept = guarded(database, proofs);
+  const fallback = path === undefined ? undefined : await Fallback.open({ store: kept, path, log });
+  const store = fallback ? guarded(fallback.store, proofs) : kept;
   const gateEngines = await Promise.all(gateConfigs.map((config) => GateEngine.open(config.name, kept, log, config)));
   const allEngines: readonly Engine[] = [...options.engines, ...gateEngines];
   const engines = new EngineRegistry(allEngines);
@@ -206,7 +205,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const lateOutcomes = new LateOutcomes({ ledger, log });
   // What stands is held all the same, but nothing is written on top of a ledger that somebody tampered with.
   if (proofs.fault === undefined) {
-    await fallback?.merge();
+    await fallback?.mergeLeft();
     await recordStart(options, store, ledger, proofs, policy.embedded?.set.hash);
   }
   const reload = policy.embedded && new PolicyReload(policy.embedded, ledger, log);

@@ -1,12 +1,13 @@
 import { type AuditEntry, AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import type { Brake, Hold } from "../store/brake.ts";
 import { FallbackFile, type FallbackHeader } from "../store/fallback-file.ts";
 import { isOutage } from "../store/outage.ts";
-import type { Answer, Change, Store } from "../store/store.ts";
+import { overlaid } from "../store/overlay.ts";
+import type { Change, Store } from "../store/store.ts";
 import { boundedEntry } from "./bounds.ts";
 import { createEntryIds } from "./entry-id.ts";
+import { pendingView } from "./pending-view.ts";
 
 /** The file's most bytes, of which reads and refusals get a half: they never keep the brake from its own. */
 const maxBytes = { all: 64 * 1024 * 1024, reads: 32 * 1024 * 1024 } as const;
@@ -34,8 +35,6 @@ export interface FallbackState {
  * Keeps the brake usable while the database cannot be written: what is committed is kept in a local file instead, on the disk
  * before it takes effect, and is merged into the database in the same order once that can be written, each entry once and
  * marked as from the fallback. Loudly: log, health and metrics say so for as long as it lasts.
- *
- * Gate tokens are neither made nor revoked meanwhile, for the database is asked about them.
  */
 export class Fallback {
   /** The store, with the file beside it. */
@@ -59,7 +58,9 @@ export class Fallback {
   private constructor(options: FallbackOptions, file: FallbackFile) {
     this.#options = options;
     this.#file = file;
-    this.store = this.#besides(options.store);
+    // Commits go this way; of what is asked, what is only in the file is known as well.
+    const known = pendingView(options.store, () => this.#pending);
+    this.store = overlaid(options.store, { ...known, commit: (change) => this.#commit(change) });
   }
 
   /** Takes up what a crash left in the file; `merge` puts it into the database. */
@@ -92,7 +93,7 @@ export class Fallback {
   start(): void {
     this.#timer = setInterval(() => {
       if (this.#header === undefined) return;
-      void this.merge().catch((error: unknown) => this.#tell(error));
+      void this.#tryMerge();
     }, this.#options.retryMs ?? pace.retryMs);
     this.#timer.unref();
   }
@@ -100,8 +101,23 @@ export class Fallback {
   /** Merges what can be merged; the rest stays in the file for the next start. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.merge().catch((error: unknown) => this.#tell(error));
+    await this.#tryMerge();
     await this.#file.close();
+  }
+
+  /**
+   * Merges what a crash or a stop left in the file. Where the database cannot be written that waits, loudly, and what is in the file
+   * is known all the same. Rejects where something else is wrong with it.
+   */
+  async mergeLeft(): Promise<void> {
+    await this.merge().catch((error: unknown) => {
+      if (!isOutage(error)) throw error;
+      this.#tell(error);
+    });
+  }
+
+  #tryMerge(): Promise<void> {
+    return this.merge().catch((error: unknown) => this.#tell(error));
   }
 
   /** Puts what is in the file into the database, then does without the file. Rejects where the database cannot be written. */
@@ -168,7 +184,7 @@ export class Fallback {
       try {
         return await this.#options.store.commit(change);
       } catch (error) {
-        if (!isOutage(error) || (change.gateTokens?.length ?? 0) > 0) throw error;
+        if (!isOutage(error)) throw error;
         if (this.#header === undefined) this.#begin(error as Error);
       }
     }
@@ -200,7 +216,6 @@ export class Fallback {
   }
 
   async #append(change: Change): Promise<AuditEntry[]> {
-    if ((change.gateTokens?.length ?? 0) > 0) throw this.#refused("gate tokens are not made or revoked meanwhile");
     const entries = change.entries.map((entry): AuditEntry => ({ ...entry, fromFallback: true }));
     const isRead = entries.every(({ phase }) => phase === Phase.READ || phase === Phase.DENIED);
     if (this.#file.size > (isRead ? maxBytes.reads : maxBytes.all)) throw this.#refused("the fallback file is full");
@@ -236,50 +251,5 @@ export class Fallback {
       { err: error, fallbackFile: this.#options.path, entries: this.state?.entries },
       "ALARM: the ledger's database cannot be written: what happens is kept in the fallback file until it can",
     );
-  }
-
-  /** Commits go this way; of what is asked, brakes and answers are known from the file as well. */
-  #besides(store: Store): Store {
-    const newest = <One>(of: (change: Change) => readonly One[] | undefined, is: (one: One) => boolean) =>
-      this.#pending.flatMap((change) => of(change) ?? []).findLast(is);
-    const kept = () => this.#pending.flatMap((change): readonly Brake[] => change.brakes ?? []);
-    const own: Partial<Store> = {
-      commit: (change) => this.#commit(change),
-      activeBrakes: async () => {
-        const brakes = new Map((await store.activeBrakes()).map((brake) => [brake.brakeId, brake]));
-        for (const brake of kept()) brakes.set(brake.brakeId, brake);
-        return [...brakes.values()];
-      },
-      listBrakes: async (query) => {
-        const { states = [], before, limit } = query;
-        const ids = [...new Set(kept().map(({ brakeId }) => brakeId))];
-        const stored = await Promise.all(ids.map((id) => store.brake(id)));
-        const newer = ids.filter((_, at) => stored[at] === undefined).reverse();
-        const isNewer = before !== undefined && newer.includes(before);
-        const behind = newer.slice(before === undefined ? 0 : isNewer ? newer.indexOf(before) + 1 : newer.length);
-        const those = behind.flatMap((id) => kept().findLast(({ brakeId }) => brakeId === id) ?? []);
-        const rest = await store.listBrakes(isNewer ? { ...query, before: undefined } : query);
-        return [...those.filter(({ state }) => states.length === 0 || states.includes(state)), ...rest].slice(0, limit);
-      },
-      brake: async (id) =>
-        newest<Brake>(
-          (change) => change.brakes,
-          ({ brakeId }) => brakeId === id,
-        ) ?? store.brake(id),
-      answer: async (wanted) =>
-        newest<Answer>(
-          (change) => change.answers,
-          ({ key }) => key === wanted,
-        ) ?? store.answer(wanted),
-      holdsOf: async (id) => {
-        const holds = new Map((await store.holdsOf(id)).map((hold) => [hold.workflowId, hold]));
-        const newer = this.#pending.flatMap((change): readonly Hold[] => change.holds ?? []);
-        for (const hold of newer) if (hold.brakeId === id) holds.set(hold.workflowId, hold);
-        return [...holds.values()];
-      },
-    };
-    return new Proxy(store, {
-      get: (target, name) => (name in own ? own[name as keyof Store] : Reflect.get(target, name, target)),
-    });
   }
 }

@@ -5,6 +5,7 @@ import { acknowledgementText, parsePruning, pruningText } from "../proof/log-not
 import { type NoteSigner, parseNote, signNote } from "../proof/note.ts";
 import { ProofError } from "../proof/proof-error.ts";
 import { parseVerifierKey } from "../proof/verifier-key.ts";
+import { overlaid } from "../store/overlay.ts";
 import type { NoteKind, StoredCheckpoint } from "../store/proof-store.ts";
 import type { Store, StoredEntry } from "../store/store.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
@@ -299,10 +300,8 @@ export function entryNotFound(entryId: string, unsaid = ""): MissionControlError
 
 /** The store, as long as its ledger is what was published: after that nothing is appended to it. */
 export function guarded(store: Store, proofs: Pick<LedgerProofs, "fault">): Store {
-  const commit: Store["commit"] = (change) =>
-    proofs.fault ? Promise.reject(refusal(proofs.fault)) : store.commit(change);
-  return new Proxy(store, {
-    get: (target, name) => (name === "commit" ? commit : Reflect.get(target, name, target)),
+  return overlaid(store, {
+    commit: (change) => (proofs.fault ? Promise.reject(refusal(proofs.fault)) : store.commit(change)),
   });
 }
 

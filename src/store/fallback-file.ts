@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { MissionControlError } from "../errors.ts";
+import type { StoredGateToken } from "./gate-tokens.ts";
 import type { Answer, Change } from "./store.ts";
 
 /** What a fallback file begins with. */
@@ -162,20 +163,23 @@ function checkOf(json: string): string {
   return createHash("sha256").update(json).digest("hex").slice(0, checkLength);
 }
 
-type Kept = Omit<Change, "entries" | "answers"> & {
+type Kept = Omit<Change, "entries" | "answers" | "gateTokens"> & {
   readonly entries: readonly string[];
+  /** Absent in files of older versions. */
+  readonly gateTokens?: readonly (Omit<StoredGateToken, "hash"> & { readonly hash: string })[];
   readonly answers: readonly (Omit<Answer, "requestDigest" | "response"> & {
     readonly requestDigest: string;
     readonly response: string;
   })[];
 };
 
-function fromChange({ entries, brakes, holds, revocations, answers = [] }: Change): Kept {
+function fromChange({ entries, brakes, holds, revocations, gateTokens = [], answers = [] }: Change): Kept {
   return {
     entries: entries.map((entry) => toText(toBinary(AuditEntrySchema, entry))),
     brakes,
     holds,
     revocations,
+    gateTokens: gateTokens.map((token) => ({ ...token, hash: toText(token.hash) })),
     answers: answers.map((answer) => ({
       ...answer,
       requestDigest: toText(answer.requestDigest),
@@ -184,10 +188,11 @@ function fromChange({ entries, brakes, holds, revocations, answers = [] }: Chang
   };
 }
 
-function toChange({ entries, answers, ...rest }: Kept): Change {
+function toChange({ entries, answers, gateTokens = [], ...rest }: Kept): Change {
   return {
     ...rest,
     entries: entries.map((entry) => fromBinary(AuditEntrySchema, fromText(entry))),
+    gateTokens: gateTokens.map((token) => ({ ...token, hash: fromText(token.hash) })),
     answers: answers.map((answer) => ({
       ...answer,
       requestDigest: fromText(answer.requestDigest),

@@ -5,6 +5,7 @@ import { MissionControlError } from "../errors.ts";
 import { gateRunSchema } from "./gate-runs.ts";
 import { gateTokenSchema } from "./gate-tokens.ts";
 import { holdPageSchema, workflowKey } from "./hold-pages.ts";
+import { keepReserve, releaseReserve } from "./reserve.ts";
 import { revocationSchema } from "./revocations.ts";
 
 /** Marks a file as ours ("MCTL"), so that a path typed wrong never puts a ledger into a stranger's database. */
@@ -152,12 +153,33 @@ const migrations: readonly string[] = [
   holdPageSchema,
 ];
 
+/** SQLite's result codes of a full disk: so of a write, and an input/output error of the file beside the database. */
+const roomless: ReadonlySet<number> = new Set([10, 13]);
+
+/** Without the database nothing tells what is braked, and whether the ledger is the one that was published. */
+const whatToDo =
+  "What is paused stays paused, but nothing more is caught until it can be opened: free space, or mount the disk so that it can be " +
+  "written; or copy the whole data directory to a disk that can be, and start with that: the ledger goes on there";
+
 /**
  * Opens the database at the path, made where it is missing (a new directory 0700, the file 0600), and takes its schema up to
  * this version. Throws MissionControlError LEDGER_UNAVAILABLE where the file is a stranger's, was written by a newer
  * version, or cannot be written durably.
  */
 export function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync;
+  try {
+    db = open(path);
+  } catch (error) {
+    // On a full disk not even the file can be made by which a database is read.
+    if (!needsRoom(error) || !releaseReserve(path)) throw error;
+    db = open(path);
+  }
+  keepReserve(path);
+  return db;
+}
+
+function open(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -174,12 +196,17 @@ export function openDatabase(path: string): DatabaseSync {
     if (error instanceof MissionControlError) throw error;
     throw new MissionControlError(
       "LEDGER_UNAVAILABLE",
-      `cannot open the ledger's database ${path}: ${messageOf(error)}`,
+      `cannot open the ledger's database ${path}: ${messageOf(error)}. ${whatToDo}`,
       {
         cause: error,
       },
     );
   }
+}
+
+function needsRoom(error: unknown): boolean {
+  const { errcode } = ((error as Error).cause ?? {}) as { errcode?: number };
+  return errcode !== undefined && roomless.has(errcode & 0xff);
 }
 
 function claim(db: DatabaseSync, path: string): void {
@@ -211,6 +238,9 @@ function makeDurable(db: DatabaseSync, path: string): void {
 }
 
 function migrate(db: DatabaseSync, path: string): void {
+  db.function("workflow_key", { deterministic: true }, (workflowId) => workflowKey(String(workflowId)));
+  // Nothing is written that need not be: a database that cannot be written now can be read all the same.
+  if (pragma(db, "user_version") === migrations.length) return;
   db.exec("BEGIN IMMEDIATE");
   try {
     const version = Number(pragma(db, "user_version"));
@@ -221,7 +251,6 @@ function migrate(db: DatabaseSync, path: string): void {
           "version, or name another data directory",
       );
     }
-    db.function("workflow_key", { deterministic: true }, (workflowId) => workflowKey(String(workflowId)));
     for (const migration of migrations.slice(version)) db.exec(migration);
     db.exec(`PRAGMA user_version = ${migrations.length}`);
     db.exec("COMMIT");

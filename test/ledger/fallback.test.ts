@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -143,6 +144,90 @@ it("brakes and holds are kept with their entries, are known meanwhile, and stand
   expect(await database.activeBrakes()).toMatchObject([{ brakeId: "br_1", reason: "pays twice" }, { brakeId: "br_2" }]);
   expect(await database.holdsOf("br_1")).toMatchObject([{ workflowId: "restate:inv_1" }]);
   expect(await database.answer("k")).toMatchObject({ brakeId: "br_1" });
+});
+
+const gateToken = (id: string, more = {}) => ({
+  gateTokenId: id,
+  name: id,
+  engine: "restate",
+  hash: createHash("sha256").update(id).digest(),
+  createTime: 1,
+  createdBy: "alice",
+  expireTime: undefined,
+  revokeTime: undefined,
+  revokedBy: "",
+  createEntryId: `intent of ${id}`,
+  revokeEntryId: "",
+  ...more,
+});
+const revocation = (tokenId: string, intentEntryId: string) => ({
+  ...{ issuer: "i", tokenId, subject: "", issuedBefore: 0, reason: "", revokedBy: "alice", intentEntryId },
+  ...{ revokeTime: Date.now(), expireTime: Date.now() + 3_600_000 },
+});
+
+it("a start while the database cannot be written knows all that is in the file: tokens, revocations, what is open and what was done", async () => {
+  await commit("token", { gateTokens: [gateToken("old"), gateToken("kept")] });
+  await commit("revocation", { revocations: [revocation("t1", "intent of t1")] });
+  const [left] = await commit("left open");
+  const [ended] = await commit("ended in the file");
+  failing.fails = 13;
+  const revoked = gateToken("old", { revokeTime: 2, revokedBy: "alice", revokeEntryId: "intent to revoke" });
+  await commit("leaked", { gateTokens: [revoked] });
+  await commit("made", { gateTokens: [gateToken("new")], revocations: [revocation("t2", "intent of t2")] });
+  const outcome = entry({ phase: Phase.OUTCOME, intentEntryId: ended?.entryId ?? "" });
+  await fallback.store.commit({ entries: [outcome] });
+  const [engaged] = await commit("brake");
+  const effect = entry({ phase: Phase.SYSTEM, intentEntryId: engaged?.entryId ?? "", brakeId: "br_1" });
+  await fallback.store.commit({ entries: [effect], brakes: [brake()] });
+
+  const next = await open();
+  const { store } = next;
+  await next.mergeLeft();
+  const tokens = async (all: boolean) => (await store.gateTokens(all)).map(({ gateTokenId }) => gateTokenId);
+  for (const known of ["while it cannot be written", "merged"]) {
+    expect([known, await tokens(true), await tokens(false)]).toEqual([known, ["new", "kept", "old"], ["new", "kept"]]);
+    expect(await store.gateTokenByHash(revoked.hash)).toMatchObject({ gateTokenId: "old", revokeTime: 2 });
+    expect(await store.gateToken("kept")).toMatchObject({ name: "kept" });
+    expect(await store.gateTokenOfIntent("intent to revoke")).toMatchObject({ gateTokenId: "old" });
+    expect(await store.gateTokenOfIntent("intent of new")).toMatchObject({ gateTokenId: "new" });
+    expect((await store.revocations()).map(({ tokenId }) => tokenId).sort()).toEqual(["t1", "t2"]);
+    expect(await store.revocationOfIntent("intent of t1")).toMatchObject({ tokenId: "t1" });
+    expect(await store.revocationOfIntent("intent of t2")).toMatchObject({ tokenId: "t2" });
+    expect(await store.brakeOfIntent(engaged?.entryId ?? "")).toMatchObject({ brakeId: "br_1" });
+    const reasons = (await store.openIntents()).map(({ reason }) => reason);
+    expect(reasons).toContain(left?.reason);
+    expect(reasons).toContain("brake");
+    expect(reasons).not.toContain("ended in the file");
+    failing.fails = undefined;
+    await next.merge();
+  }
+  await next.close();
+});
+
+it("one outage after another, and what was written behind the end: the file is as it was acknowledged", async () => {
+  failing.fails = 13;
+  await commit("first");
+  failing.fails = undefined;
+  await fallback.merge();
+  failing.fails = 13;
+  await commit("second");
+  // What a write left behind that failed half way; longer than what comes.
+  await appendFile(path, `0123456789abcdef {"half": "${"x".repeat(5_000)}`);
+  await commit("third");
+  const whole = await readFile(path, "utf8");
+  expect(whole).not.toContain("half");
+  await appendFile(path, "cut off by a crash");
+  const next = await open();
+  expect(next.state?.entries).toBe(3);
+  expect(await readFile(path, "utf8")).toBe(whole);
+  failing.fails = undefined;
+  await next.merge();
+  expect((await told()).filter((one) => !one.startsWith("ledger."))).toEqual([
+    "first (kept)",
+    "second (kept)",
+    "third (kept)",
+  ]);
+  await next.close();
 });
 
 it("a line that a crash cut off was not acknowledged, and is left out; a damaged one in the middle is refused", async () => {

@@ -81,13 +81,40 @@ test("with a fallback file the brake is usable meanwhile, loudly, through a cras
   }).then((answer) => answer.text());
   expect(metrics).toMatch(/^missioncontrol_ledger_writable 0$/m);
   expect(metrics).toMatch(/^missioncontrol_ledger_fallback_entries [1-9]/m);
-  // It stops while the database still cannot be written: what is in the file waits for the next start.
+  // A gate's token leaks in the very outage, and another one is needed.
+  const token = { engine: "restate", reason: "the outage" };
+  const { gateToken: leaked } = await server.gateTokens.createGateToken({ ...token, name: "leaked" });
+  await server.gateTokens.revokeGateToken({ gateTokenId: leaked?.gateTokenId ?? "", reason: "leaked" });
+  await server.gateTokens.createGateToken({ ...token, name: "good" });
+  // It stops and starts while the database still cannot be written: the brake stands, and is usable.
   await server.close();
-  unlock();
   await server.start();
-
   const { workflow } = await server.control.getWorkflow({ workflowId });
   expect(workflow).toMatchObject({ status: Status.PAUSED, holds: [{ brakeId: paused.brakeId }] });
+  const after = await server.control.getHealth({});
+  expect(after.components.find(({ name }) => name === "ledger")).toMatchObject({
+    status: Health.UNHEALTHY,
+    message: expect.stringMatching(/database is locked.*\d+ entries are in the fallback file/),
+  });
+  const tokens = async () => {
+    const { gateTokens } = await server.gateTokens.listGateTokens({ includeRevoked: true });
+    return gateTokens.map(({ name, revokedBy }) => [name, revokedBy]);
+  };
+  expect(await tokens()).toEqual([
+    ["good", ""],
+    ["leaked", "alice"],
+  ]);
+  const second = await awaiting();
+  const again = await server.control.pauseWorkflow({ workflowId: second.workflowId, reason: "that one too", wait });
+  expect(again.newStatus).toBe(Status.PAUSED);
+  unlock();
+  await expect
+    .poll(async () => (await server.control.getHealth({})).components.find(({ name }) => name === "ledger")?.status)
+    .toBe(Health.HEALTHY);
+  expect(await tokens()).toEqual([
+    ["good", ""],
+    ["leaked", "alice"],
+  ]);
   const { entries } = await server.audit.listAuditEntries({ target: workflowId });
   // Whether the engine's acceptance was seen before the standstill is a matter of moments.
   const told = entries.reverse().filter(({ phase, action }) => phase !== Phase.READ && action !== "brake.accepted");
@@ -110,5 +137,7 @@ test("with a fallback file the brake is usable meanwhile, loudly, through a cras
   const { components: parts } = await server.control.getHealth({});
   expect(parts.find(({ name }) => name === "ledger/stream/siem")).toMatchObject({ status: Health.HEALTHY });
   await server.control.resumeWorkflow({ workflowId, reason: "fixed", wait });
+  await server.control.resumeWorkflow({ workflowId: second.workflowId, reason: "fixed", wait });
   await engine.resolveAwakeable(invocation, "done");
+  await engine.resolveAwakeable(second.invocation, "done");
 });
