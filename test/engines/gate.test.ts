@@ -366,3 +366,21 @@ test("a signal that is aborted already ends every question", async () => {
   await expect(engine.list({ limit: 1 }, signal)).rejects.toThrow("enough");
   await expect(engine.runs.ask({ run: { id: "a" } }, signal)).rejects.toThrow("enough");
 });
+
+test("the inputs of one workflow's steps are kept up to 1 MiB in all, also over a restart; what is beyond is said to be left out", async () => {
+  const inputs = JSON.stringify("x".repeat(60_000));
+  const steps = (from: number, to: number): GateEvent[] =>
+    Array.from({ length: to - from }, (_, n) => ({
+      kind: "stepStarted",
+      time: Date.now(),
+      runId: "a",
+      step: { ...step(String(from + n)), inputs },
+    }));
+  await engine.runs.report([started("a"), ...steps(0, 10)]);
+  await restart();
+  await engine.runs.report(steps(10, 20));
+  const told = (await engine.trace("a"))?.filter(({ kind }) => kind === "step").map((one) => one.inputs);
+  expect(told).toHaveLength(20);
+  expect(told?.slice(0, 17)).toEqual(Array.from({ length: 17 }, () => inputs));
+  expect(told?.slice(17)).toEqual(Array.from({ length: 3 }, () => '"(left out: this workflow has too much of it)"'));
+});

@@ -1,8 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { END, MemorySaver, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
+import { tool } from "@langchain/core/tools";
+import { Command, END, interrupt, MemorySaver, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import * as z from "zod";
 import { asking, supportGraph } from "../../examples/langgraph/support.ts";
 import { createGate, type Gate } from "../../src/gate/index.ts";
 import { gateLangGraph } from "../../src/gate/langgraph.ts";
@@ -108,4 +110,83 @@ test("a node that fails and is tried again is two steps", async () => {
   await graph.invoke(asking("?"));
   await told();
   expect(await stepsOf(String((await listed())[0]?.id))).toEqual(["flaky failed", "flaky succeeded"]);
+});
+
+test("a node that stops at an interrupt has not failed: its step is canceled, and taken anew by the run that goes on", async () => {
+  const answers: unknown[] = [];
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("before", () => ({}))
+    .addNode("ask", () => {
+      answers.push(interrupt("may I?"));
+      return {};
+    })
+    .addEdge(START, "before")
+    .addEdge("before", "ask")
+    .addEdge("ask", END)
+    .compile({ checkpointer: new MemorySaver() })
+    .withConfig({ callbacks: [gateLangGraph(gate, { type: "T", labels: { team: "payments" } })] });
+  const options = { configurable: { thread_id: "thread-1" } };
+  await graph.invoke(asking("?"), options);
+  await told();
+  const [stopped] = await listed();
+  expect(await stepsOf(String(stopped?.id))).toEqual(["before succeeded", "ask canceled"]);
+  expect(stopped?.status).toBe("completed");
+  expect(answers).toEqual([]);
+  await graph.invoke(new Command({ resume: "yes" }), options);
+  await told();
+  const resumed = (await listed()).find(({ id }) => id !== stopped?.id);
+  expect(resumed).toMatchObject({ status: "completed", labels: { thread: "thread-1", team: "payments" } });
+  expect(await stepsOf(String(resumed?.id))).toEqual(["ask succeeded"]);
+  expect(answers).toEqual(["yes"]);
+});
+
+test("a node that hands over to its parent graph has not failed either, and the run goes on", async () => {
+  const ran: string[] = [];
+  const inner = new StateGraph(MessagesAnnotation)
+    .addNode("hand over", () => new Command({ goto: "other", graph: Command.PARENT }))
+    .addEdge(START, "hand over")
+    .compile();
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("inner", inner, { ends: ["other"] })
+    .addNode("other", () => {
+      ran.push("other");
+      return {};
+    })
+    .addEdge(START, "inner")
+    .addEdge("other", END)
+    .compile()
+    .withConfig({ callbacks: [gateLangGraph(gate, { type: "T" })] });
+  await graph.invoke(asking("?"));
+  await told();
+  const [run] = await listed();
+  expect(await listed()).toHaveLength(1);
+  const steps = await stepsOf(String(run?.id));
+  expect(steps).toContain("hand over canceled");
+  expect(steps.filter((step) => step.endsWith("failed"))).toEqual([]);
+  expect(steps.at(-1)).toBe("other succeeded");
+  expect(run?.status).toBe("completed");
+  expect(ran).toEqual(["other"]);
+});
+
+test("a tool that fails is a step that failed, and so is the run that ends with it", async () => {
+  const fails = tool(
+    () => {
+      throw new TypeError("no such order");
+    },
+    { name: "find", schema: z.object({}) },
+  );
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("node", async () => {
+      await fails.invoke({});
+      return {};
+    })
+    .addEdge(START, "node")
+    .addEdge("node", END)
+    .compile()
+    .withConfig({ callbacks: [gateLangGraph(gate, { type: "T" })] });
+  await expect(graph.invoke(asking("?"))).rejects.toThrow("no such order");
+  await told();
+  const [run] = await listed();
+  expect(run).toMatchObject({ status: "failed", errorMessage: "TypeError: no such order" });
+  expect((await stepsOf(String(run?.id))).toSorted()).toEqual(["node failed", "tool find failed"]);
 });

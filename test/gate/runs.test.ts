@@ -16,6 +16,11 @@ function setup() {
   let revision = 0n;
   return {
     runs,
+    /** The inputs that were told of its beginning and of each step. */
+    inputs: () =>
+      (reports.after(0)?.events ?? []).flatMap(({ event: { case: what, value } }) =>
+        what === "workflowStarted" || what === "stepStarted" ? [value.inputs] : [],
+      ),
     hold: (...rules: (typeof everything)[]) => orders.apply(new Rules(++revision, rules)),
     /** What was reported, in a few words. */
     told: () =>
@@ -127,4 +132,16 @@ test.each<[string, WorkflowAbout]>([
   ["name", { type: "T", name: "\ud800" }],
 ])("a workflow whose %s cannot be reported is refused", (what, about) => {
   expect(() => setup().runs.start(about)).toThrow(what);
+});
+
+test("inputs are told where they are given; what cannot be told keeps no step from being taken", async () => {
+  const { runs, inputs } = setup();
+  const run = runs.start({ type: "T", inputs: { batch: 7 } });
+  const circle: { self?: unknown } = {};
+  circle.self = circle;
+  const given = [undefined, { refund: "RF-1" }, null, circle, 1n, () => {}, "x".repeat(40_000)];
+  for (const each of given) await run.step("pay", () => {}, { inputs: each });
+  const left = '"(left out: it is no JSON)"';
+  const told = ["", '{"refund":"RF-1"}', "null", left, left, left, '"(left out: 40002 bytes)"'];
+  expect(inputs()).toEqual(['{"batch":7}', ...told]);
 });
