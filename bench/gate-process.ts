@@ -39,9 +39,8 @@ if ((process.argv[2] as Served) === "bare") {
   });
 } else {
   const server = await startGateServer();
-  const attached = await server.hookUrl("attached");
   const { url, token } = server;
-  say({ hookUrl: await server.hookUrl(), url, token, gateToken: attached.slice(attached.lastIndexOf("/") + 1) });
+  say({ hookUrl: await server.hookUrl(), url, token, gateToken: await server.gateToken("attached") });
 }
 process.on("message", async () => {
   for (let n = 0; n < 3; n++) {

@@ -81,6 +81,7 @@ import { missionControlService } from "./services/mission-control.ts";
 import { embeddedPolicyComponent } from "./services/policy.ts";
 import { revocationFileComponents, revocationsService } from "./services/revocations.ts";
 import { tlsComponent } from "./services/tls.ts";
+import { TokensInUse } from "./services/tokens-in-use.ts";
 import { openSqlite } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 
@@ -338,6 +339,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     gateEngines.map(({ name, runs }) => ({ config: gateConfigs.find((one) => one.name === name) as GateConfig, runs })),
     (action, workflowId, message) => brakes.record(action, workflowId, message),
   );
+  const tokensInUse = new TokensInUse(gateTokens);
   const recordRefusal = auditRefusal(refusals, services);
   const port = await createPort({
     host: options.host,
@@ -382,11 +384,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       if (fault) faults.push(`ledger: ${fault.message}`);
       return faults.length === 0 ? true : faults;
     },
-    hooks: async (call, secret, body, signal) => {
-      const principal = await gateTokens.verify(secret);
-      call.principal = principal;
-      return hooks.answer(principal.gateEngine ?? "", await body(), signal);
-    },
+    hooks: (call, secret, body, signal) =>
+      tokensInUse.use(secret, signal, async (principal, standing) => {
+        call.principal = principal;
+        return hooks.answer(principal.gateEngine ?? "", await body(), standing);
+      }),
     onRefused: (call, error) => {
       metrics.ended(call, codeName(error.code));
       return recordRefusal(call, error);

@@ -5,10 +5,10 @@ type Next = Parameters<Interceptor>[0];
 
 /** What setTimeout can wait at most: it takes more for 1 ms. */
 const maxTimerMs = 2 ** 31 - 1;
-/** How often it is looked whether the caller of a stream may still be there, ms. */
+/** How often it is looked whether a caller may still be there, ms. */
 const lookEveryMs = 10_000;
 
-/** Whether the caller of a stream may still be there. */
+/** Whether a caller may still be there. */
 export interface Standing {
   /** When the token ends, ms since the epoch. */
   readonly expireTime: number;
@@ -24,7 +24,7 @@ export interface Standing {
  */
 export async function whileInStanding(next: Next, req: StreamRequest, standing: Standing): ReturnType<Next> {
   const over = new AbortController();
-  const stop = watch(standing, (error) => over.abort(error));
+  const stop = watchStanding(standing, (error) => over.abort(error));
   try {
     const res = await next({ ...req, signal: AbortSignal.any([req.signal, over.signal]) });
     if (!res.stream) throw new Error("a streaming call was answered as a unary one");
@@ -35,8 +35,8 @@ export async function whileInStanding(next: Next, req: StreamRequest, standing: 
   }
 }
 
-/** Calls back once, with why it is over; returns what calls that off. */
-function watch({ expireTime, check, onDoubt }: Standing, over: (error: unknown) => void): () => void {
+/** Looks whether the caller would still be let in; calls back once, with why it is over. Returns what calls that off. */
+export function watchStanding({ expireTime, check, onDoubt }: Standing, over: (error: unknown) => void): () => void {
   let looking = false;
   let again = false;
   const look = async () => {
@@ -59,9 +59,7 @@ function watch({ expireTime, check, onDoubt }: Standing, over: (error: unknown) 
   const interval = setInterval(() => void look(), lookEveryMs).unref();
   const stopExpiry = at(expireTime, () => {
     stop();
-    over(
-      new MissionControlError("TOKEN_EXPIRED", "the token expired while the stream ran: get a new one and call again"),
-    );
+    over(new MissionControlError("TOKEN_EXPIRED", "the token expired meanwhile: get a new one and call again"));
   });
   const stop = () => {
     stopDoubts();

@@ -55,7 +55,7 @@ export class AiFirstHooks {
   }
 
   /**
-   * Answers one hook of a runtime of the engine; ends with the signal's reason where the runtime goes away. Rejects with
+   * Answers one hook of a runtime of the engine; ends with the signal's reason where the runtime goes away, or is not let in any more. Rejects with
    * GATE_TOKEN_SCOPE where the engine is none of kind ai-first, INVALID_ARGUMENT where it is no hook, TOO_MANY_WORKFLOWS,
    * TOO_MANY_HELD_STEPS or LEDGER_UNAVAILABLE: whatever the runtime then does, its fail mode says.
    */
@@ -67,6 +67,7 @@ export class AiFirstHooks {
     }
     const parsed = hook.safeParse(body);
     if (!parsed.success) throw notAHook(parsed.error);
+    signal.throwIfAborted();
     const { runs, config } = found;
     const sent = { ...parsed.data, inputs: keptInputs(parsed.data.inputs, config.inputs) };
     switch (sent.event) {
@@ -86,8 +87,9 @@ export class AiFirstHooks {
   async #ask(config: GateConfig, runs: GateRuns, asked: Asked, signal: AbortSignal): Promise<HookAnswer> {
     const { timeoutMs, atTimeout } = config.hooks ?? gateDefaults.hooks;
     const timeUp = new AbortController();
-    const overTime = new GaveUp(`held until its hook's time was over, and answered ${atTimeout} then`);
-    const timer = setTimeout(() => timeUp.abort(overTime), Math.max(timeoutMs - marginMs, timeoutMs * 0.9));
+    const giveUp = () =>
+      timeUp.abort(new GaveUp(`held until its hook's time was over, and answered ${atTimeout} then`));
+    const timer = setTimeout(giveUp, Math.max(timeoutMs - marginMs, timeoutMs * 0.9));
     let gaveUp: GaveUp;
     try {
       await runs.ask(asked, AbortSignal.any([signal, timeUp.signal]));
@@ -99,7 +101,7 @@ export class AiFirstHooks {
       clearTimeout(timer);
     }
     const what = asked.step === undefined ? "its beginning" : `step ${asked.step.name}`;
-    if (gaveUp !== overTime) {
+    if (gaveUp !== timeUp.signal.reason) {
       const reason = `${what} was held when ${gaveUp.message}: answered DENY, so that it does not begin`;
       await this.#record("gate.held_at_end", formatWorkflowId(config.name, asked.run.id), reason);
       return { decision: "DENY", reason };

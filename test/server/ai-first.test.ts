@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { type GateServer, startGateServer } from "../fixture/gate-server.ts";
 
@@ -269,6 +270,32 @@ test("a token that is revoked opens nothing any more, and an operator's API is n
   const secret = url.slice(url.lastIndexOf("/") + 1);
   const answer = await fetch(`${server.url}/v1/workflows`, { headers: { authorization: `Bearer ${secret}` } });
   expect(answer.status).toBe(401);
+});
+
+test("who waits with a token that is revoked is refused as a new request is, at once, and shown as not known of; others wait on", async () => {
+  const others = `${server.url}/v1/gates/ai-first/${await server.gateToken("ai-first", "others")}`;
+  await server.brakes.engageBrake({ selector: { everything: true }, reason: "all of it" });
+  const [id, other] = [randomUUID(), randomUUID()];
+  const held = post(hook("pre_step", id));
+  const answered = vi.fn();
+  const waits = post(hook("pre_step", other), others).then(answered, () => undefined);
+  for (const one of [id, other]) await untilShown(one, Status.PAUSED);
+  const { gateTokens } = await server.tokens.listGateTokens({});
+  const { gateTokenId = "" } = gateTokens.find(({ name }) => name === "of-ai-first") ?? {};
+  await server.tokens.revokeGateToken({ gateTokenId, reason: "leaked" });
+  const { status, body } = await held;
+  expect({ status, decision: body.decision }).toEqual({ status: 401, decision: undefined });
+  expect(await post(hook("pre_step", id))).toEqual({ status, body });
+  const { entries } = await server.audit.listAuditEntries({ phase: [Phase.DENIED] });
+  expect(entries.filter(({ errorReason }) => errorReason === "TOKEN_REVOKED")).toHaveLength(2);
+  const { workflow } = await shown(id);
+  expect(workflow?.status).toBe(Status.PAUSING);
+  expect(workflow?.statusDetail).toContain('refused while it waited: the gate token "of-ai-first" was revoked');
+  await untilShown(other, Status.PAUSED);
+  expect(answered).not.toHaveBeenCalled();
+  await server.stop();
+  await waits;
+  await start();
 });
 
 test("a token in a URL is neither in the ledger nor in an answer, wherever it was sent", async () => {

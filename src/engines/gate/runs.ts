@@ -135,8 +135,7 @@ export class GateRuns implements GateDoor {
       await promise;
     } catch (error) {
       run.asks.delete(ask);
-      const left = "whoever asked has left: its runtime gave up waiting, or is not there any more";
-      if (!run.hasEnded) this.gone([run.id], error instanceof GaveUp ? error.message : left);
+      if (!run.hasEnded) this.gone([run.id], whyGone(error));
       throw error;
     } finally {
       this.#waiting -= 1;
@@ -413,4 +412,11 @@ export class GateRuns implements GateDoor {
       this.#taken = [];
     }
   }
+}
+
+/** Why an ask has ended that was not let go, in words that are shown. */
+function whyGone(error: unknown): string {
+  if (error instanceof GaveUp) return error.message;
+  if (error instanceof MissionControlError) return `its request was refused while it waited: ${error.message}`;
+  return "whoever asked has left: its runtime gave up waiting, or is not there any more";
 }
