@@ -100,15 +100,15 @@ def from_base64(text, what):
     return data
 
 
-def parse_key(text):
-    """A verifier key, "<name>+<id>+<base64>", as (text, name, id, public key)."""
+def parse_key(text, kind=1):
+    """A verifier key, "<name>+<id>+<base64>", as (text, name, id, public key); kind 4 is that of a witness."""
     match = re.fullmatch(r"([^+\s]+)\+([0-9a-f]{8})\+(\S+)", text.strip())
     if match is None:
         raise NotVerified("this is not a verifier key")
     name, key_id, encoded = match.groups()
     typed = from_base64(encoded, "the verifier key")
-    if len(typed) != 33 or typed[0] != 1:
-        raise NotVerified("the verifier key is not one of Ed25519")
+    if len(typed) != 33 or typed[0] != kind:
+        raise NotVerified(f"the verifier key is not one of Ed25519 with signatures of type {kind}")
     if hashlib.sha256(name.encode() + b"\n" + typed).hexdigest()[:8] != key_id:
         raise NotVerified("the verifier key's id does not fit")
     return (text.strip(), name, key_id, typed[1:])
@@ -140,6 +140,20 @@ def is_signed_by(text, signatures, key):
         if not is_signature(public_key, text.encode(), signature):
             raise NotVerified(f"the signature of {name} (key {key_id}) is wrong")
     return len(own) > 0
+
+
+def check_cosignatures(note, witnesses):
+    """Each of these witnesses has signed the checkpoint, with a time (C2SP tlog-cosignature). Their names."""
+    text, signatures = parse_note(note)
+    for _, name, key_id, public_key in witnesses:
+        own = [signature for n, i, signature in signatures if n == name and i == key_id]
+        if not own:
+            raise NotVerified(f"the checkpoint has no cosignature of the witness {name} (key {key_id})")
+        for signature in own:
+            message = f"cosignature/v1\ntime {int.from_bytes(signature[:8], 'big')}\n{text}"
+            if not is_signature(public_key, message.encode(), signature[8:]):
+                raise NotVerified(f"the cosignature of the witness {name} (key {key_id}) is wrong")
+    return [name for _, name, _, _ in witnesses]
 
 
 def number_of(digits, what):
@@ -558,8 +572,8 @@ def parse_line(text, is_csv):
 class Export:
     """An export, line by line."""
 
-    def __init__(self, trusted, seen=(), after=0, operator_keys=""):
-        self.trusted, self.asked = trusted, after
+    def __init__(self, trusted, seen=(), after=0, operator_keys="", witnesses=()):
+        self.trusted, self.asked, self.witnesses = trusted, after, witnesses
         self.signatures = OperatorSignatures(operator_keys)
         self.ahead = sorted(seen, key=lambda one: one["size"])
         self.begin = self.end = None
@@ -647,10 +661,11 @@ class Export:
                 raise NotVerified("the log's notes are not in their order")
         entries = self.size - self.after
         result = {"origin": keys.origin, "treeSize": self.size, "entries": entries, "acknowledgements": notes}
-        return {**result, "signatures": self.signatures.report()}
+        cosigned = check_cosignatures(self.end.get("checkpoint", ""), self.witnesses)
+        return {**result, "cosignedBy": cosigned, "signatures": self.signatures.report()}
 
 
-def verify_receipt(trusted, text, operator_keys=""):
+def verify_receipt(trusted, text, operator_keys="", witnesses=()):
     signatures = OperatorSignatures(operator_keys)
     try:
         receipt = json.loads(text)
@@ -668,6 +683,7 @@ def verify_receipt(trusted, text, operator_keys=""):
     verify_inclusion(index, checkpoint["size"], leaf_hash(stored), proof, checkpoint["root"])
     signatures.take(entry)
     result = {"origin": checkpoint["origin"], "treeSize": checkpoint["size"], "entry": entry}
+    result["cosignedBy"] = check_cosignatures(receipt["checkpoint"], witnesses)
     return {**result, "signatures": signatures.report()}
 
 
@@ -726,6 +742,7 @@ def main():
     parser.add_argument("--key", help="the log's public key, or a file with it")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE", help="one that was seen before")
     parser.add_argument("--operator-keys", metavar="FILE", help='lines of KEY or "ISSUER SUBJECT KEY", of who signs calls')
+    parser.add_argument("--witness-key", action="append", default=[], metavar="KEY", help="of who has to have signed as well")
     parser.add_argument("--after", type=int, default=0, help="the export was asked to begin behind this entry")
     parser.add_argument("what", choices=["export", "receipt", "vectors", "batch"])
     parser.add_argument("file", nargs="?")
@@ -748,19 +765,20 @@ def main():
         else:
             with open(given.key, encoding="utf-8") as file:
                 key = parse_key(file.read())
+        witnesses = [parse_key(text, 4) for text in given.witness_key]
         operators = ""
         if given.operator_keys is not None:
             with open(given.operator_keys, encoding="utf-8") as file:
                 operators = file.read()
         if given.what == "receipt":
             with open(given.file, encoding="utf-8") as file:
-                result = verify_receipt(key, file.read(), operators)
+                result = verify_receipt(key, file.read(), operators, witnesses)
         else:
             seen = []
             for path in given.checkpoint:
                 with open(path, encoding="utf-8") as file:
                     seen.append(parse_checkpoint(parse_note(file.read())[0]))
-            export = Export(key, seen, given.after, operators)
+            export = Export(key, seen, given.after, operators, witnesses)
             for line in lines_of(given.file):
                 export.line(line)
             result = export.finish()

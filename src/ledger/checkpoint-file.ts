@@ -12,16 +12,18 @@ const newest = "checkpoint";
  */
 export class CheckpointFile implements Publisher {
   readonly name = "file";
+  readonly cosigns = false;
   readonly #directory: string;
 
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  async publish({ note, time }: StoredCheckpoint): Promise<void> {
+  async publish({ note, time }: StoredCheckpoint): Promise<readonly string[]> {
     for (const name of [new Date(time).toISOString().slice(0, 10), newest]) {
       await replaceFile(join(this.#directory, name), note, 0o644);
     }
+    return [];
   }
 
   /** The note that was published last; undefined: none was. Throws where it cannot be read. */

@@ -2,14 +2,18 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { MissionControlError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { checkpointText, parseCheckpoint } from "../proof/checkpoint.ts";
+import { cosigned, hasCosignature } from "../proof/cosignature.ts";
 import { type NoteSigner, parseNote, signNote } from "../proof/note.ts";
 import type { StoredCheckpoint } from "../store/proof-store.ts";
 import type { Store } from "../store/store.ts";
 import type { Publisher } from "./publisher.ts";
 import type { MerkleTree } from "./tree.ts";
 
-/** How often it looks for new entries: a checkpoint is made at most 1 s after an entry. A publisher gets so long. All ms. */
-const limits = { everyMs: 500, publishMs: 5_000, retryMs: 5_000, logEveryMs: 60_000 } as const;
+/**
+ * How often it looks for new entries: a checkpoint is made at most 1 s after an entry. A publisher gets so
+ * long; who asks for a checkpoint waits so long for a witness to sign it. All ms.
+ */
+const limits = { everyMs: 500, publishMs: 5_000, cosignMs: 1_000, retryMs: 5_000, logEveryMs: 60_000 } as const;
 
 /** The most entries that one checkpoint adds: after a long time without one there are several. */
 const maxNewEntries = 100_000;
@@ -38,6 +42,8 @@ export class Checkpointer {
   #also: NoteSigner | undefined;
   #signer: NoteSigner;
   #newest: StoredCheckpoint | undefined;
+  /** The newest that a witness has signed. */
+  #cosigned: StoredCheckpoint | undefined;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
   /** Done where no other key is about to sign. */
@@ -50,7 +56,10 @@ export class Checkpointer {
     this.#options = options;
     this.#signer = options.signer;
     this.#newest = newest;
-    this.#publications = options.publishers.map((publisher) => new Publication(publisher, options));
+    this.#cosigned = newest && hasCosignature(newest.note) ? newest : undefined;
+    this.#publications = options.publishers.map(
+      (publisher) => new Publication(publisher, options, (checkpoint, lines) => this.#cosign(checkpoint, lines)),
+    );
   }
 
   /** Why the last one could not be made or published; undefined: it could. */
@@ -84,10 +93,12 @@ export class Checkpointer {
     this.#timer = undefined;
     await this.#next();
     await Promise.all(this.#publications.map((publication) => publication.settled()));
+    await this.#next();
   }
 
   /**
-   * A checkpoint that covers that many entries, made at once where there is none yet.
+   * A checkpoint that covers that many entries, made at once where there is none yet. One that a witness has signed where there
+   * is one, or will be in a moment.
    *
    * @throws MissionControlError LEDGER_UNAVAILABLE where it cannot be made within `waitMs`.
    */
@@ -101,7 +112,28 @@ export class Checkpointer {
         throw new MissionControlError("LEDGER_UNAVAILABLE", `no checkpoint covers entry ${size} (${why}): try again`);
       }
     }
-    return this.#newest;
+    const witnesses = this.#publications.filter(({ cosigns, fault }) => cosigns && fault === undefined);
+    if (witnesses.length > 0 && (this.#cosigned?.size ?? 0) < size) {
+      const signed = Promise.all(witnesses.map((publication) => publication.settled()));
+      await Promise.race([signed, aborted(AbortSignal.any([AbortSignal.timeout(limits.cosignMs), deadline]))]);
+      signal?.throwIfAborted();
+    }
+    return this.#cosigned !== undefined && this.#cosigned.size >= size ? this.#cosigned : this.#newest;
+  }
+
+  /** A witness has signed a checkpoint: its signatures are kept below it. */
+  #cosign(checkpoint: StoredCheckpoint, lines: readonly string[]): void {
+    const { text, signatures } = parseNote(checkpoint.note);
+    // Of a key that was rotated meanwhile no checkpoint is given out any more.
+    if (!signatures.some(({ keyId }) => keyId === this.#signer.key.id)) return;
+    const known = this.#cosigned;
+    const isKnown = known !== undefined && parseNote(known.note).text === text;
+    if (!isKnown && known !== undefined && known.size > checkpoint.size) return;
+    const { note } = isKnown ? known : checkpoint;
+    const signed = { ...checkpoint, note: cosigned(note, lines) };
+    if (signed.note === note) return;
+    this.#cosigned = signed;
+    void this.#next();
   }
 
   /**
@@ -117,6 +149,7 @@ export class Checkpointer {
       this.#also = this.#signer;
       this.#signer = to;
       this.#newest = undefined;
+      this.#cosigned = undefined;
     } finally {
       resolve();
     }
@@ -139,6 +172,7 @@ export class Checkpointer {
     try {
       const tampered = fault();
       if (tampered) throw tampered;
+      await this.#keepCosigned();
       const head = Number(store.head);
       if (head === 0 || head === this.#newest?.size) return;
       const end = Math.min(head, tree.size + maxNewEntries);
@@ -165,6 +199,14 @@ export class Checkpointer {
     }
   }
 
+  /** The newest is kept with the signatures of its witnesses; older ones are not brought back for theirs. */
+  async #keepCosigned(): Promise<void> {
+    const [newest, signed] = [this.#newest, this.#cosigned];
+    if (newest === undefined || newest.size !== signed?.size || newest.note === signed.note) return;
+    await this.#options.store.proofs.putCheckpoint(signed, []);
+    this.#newest = signed;
+  }
+
   /** The log is a place to publish to as well; one line a minute is enough to show a rollback. */
   #tell({ note, time }: StoredCheckpoint): void {
     if (time - this.#logTime < limits.logEveryMs) return;
@@ -178,15 +220,25 @@ export class Checkpointer {
 class Publication {
   readonly #publisher: Publisher;
   readonly #options: Pick<CheckpointerOptions, "log" | "tree" | "onTampered">;
+  readonly #onSigned: (checkpoint: StoredCheckpoint, lines: readonly string[]) => void;
   #next: StoredCheckpoint | undefined;
   #work: Promise<void> | undefined;
   #last: StoredCheckpoint | undefined;
   #tryTime = 0;
   fault: string | undefined;
 
-  constructor(publisher: Publisher, options: Pick<CheckpointerOptions, "log" | "tree" | "onTampered">) {
+  constructor(
+    publisher: Publisher,
+    options: Pick<CheckpointerOptions, "log" | "tree" | "onTampered">,
+    onSigned: (checkpoint: StoredCheckpoint, lines: readonly string[]) => void,
+  ) {
     this.#publisher = publisher;
     this.#options = options;
+    this.#onSigned = onSigned;
+  }
+
+  get cosigns(): boolean {
+    return this.#publisher.cosigns;
   }
 
   add(checkpoint: StoredCheckpoint): void {
@@ -211,9 +263,9 @@ class Publication {
       try {
         const { size } = checkpoint;
         const { tree } = this.#options;
-        await this.#publisher.publish(checkpoint, AbortSignal.timeout(limits.publishMs), (from) =>
-          tree.consistencyProof(from, size),
-        );
+        const signal = AbortSignal.timeout(limits.publishMs);
+        const lines = await this.#publisher.publish(checkpoint, signal, (from) => tree.consistencyProof(from, size));
+        this.#onSigned(checkpoint, lines);
         this.fault = undefined;
       } catch (error) {
         const fault = `checkpoints cannot be published (${this.#publisher.name}): ${error instanceof Error ? error.message : error}`;

@@ -6,6 +6,7 @@ import {
 } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { ExportBegin, ExportEnd } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { type Cosignature, cosignaturesOf } from "./cosignature.ts";
 import { csvData, csvHeader, csvRow } from "./csv.ts";
 import { leafHash, sameHash } from "./hash.ts";
 import { LogKeys } from "./log-keys.ts";
@@ -30,6 +31,8 @@ export interface ExportExpectation {
   readonly after?: number;
   /** Operators' keys, to hold their signatures against. */
   readonly operatorKeys?: readonly KnownKey[] | undefined;
+  /** Witnesses that have to have signed the checkpoint. */
+  readonly witnesses?: readonly VerifierKey[] | undefined;
 }
 
 /** What was verified. */
@@ -42,6 +45,8 @@ export interface VerifiedExport {
   readonly entries: number;
   /** What their callers signed. */
   readonly signatures: SignatureReport;
+  /** Of the witnesses that had to have signed. */
+  readonly cosignatures: readonly Cosignature[];
   readonly prunings: readonly Pruning[];
   readonly acknowledgements: readonly Acknowledgement[];
   /** Checkpoints seen before which are of a tree smaller than what the export begins with: it says nothing about them. */
@@ -161,6 +166,7 @@ export class ExportVerifier {
       after: Number(begin.after),
       entries: checkpoint.size - Number(begin.after),
       signatures: this.#signatures.report,
+      cosignatures: cosignaturesOf(end.checkpoint, this.#expected.witnesses ?? []),
       prunings,
       acknowledgements,
       notCompared: this.#notCompared,

@@ -3,6 +3,7 @@ import { type AuditEntry, AuditEntrySchema } from "../../gen/missioncontrol/v1/a
 import type { Disclosure } from "../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { AuditReceipt } from "../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { type Cosignature, cosignaturesOf } from "./cosignature.ts";
 import { reveal, verifyDisclosures } from "./disclosures.ts";
 import { leafHash } from "./hash.ts";
 import { LogKeys } from "./log-keys.ts";
@@ -14,12 +15,14 @@ import type { VerifierKey } from "./verifier-key.ts";
 /**
  * Verifies a receipt by the log's key alone: the entry that it proves to be in the ledger, and the checkpoint that covers it.
  *
+ * @param witnesses that have to have signed the checkpoint as well.
  * @throws ProofError that says what does not hold.
  */
 export function verifyReceipt(
   receipt: AuditReceipt,
   trusted: VerifierKey,
-): { readonly entry: AuditEntry; readonly checkpoint: Checkpoint } {
+  witnesses: readonly VerifierKey[] = [],
+): { readonly entry: AuditEntry; readonly checkpoint: Checkpoint; readonly cosignatures: readonly Cosignature[] } {
   const checkpoint = new LogKeys(trusted, receipt.keyRotations).open(receipt.checkpoint);
   const entry = readEntry(receipt.entry, receipt.disclosures);
   const index = Number(receipt.leafIndex);
@@ -30,7 +33,7 @@ export function verifyReceipt(
     throw new ProofError(`entry ${entry.sequence} is not at index ${receipt.leafIndex} of the ledger`);
   }
   verifyInclusion({ index, hash: leafHash(receipt.entry) }, checkpoint, receipt.inclusionProof);
-  return { entry, checkpoint };
+  return { entry, checkpoint, cosignatures: cosignaturesOf(receipt.checkpoint, witnesses) };
 }
 
 /** The entry of these bytes, with the personal values that come with it. Throws ProofError where they do not belong to it. */

@@ -95,7 +95,7 @@ export type AuditReceipt = Message<"missioncontrol.v1.AuditReceipt"> & {
   inclusionProof: Uint8Array[];
 
   /**
-   * The checkpoint: a C2SP signed note.
+   * The checkpoint: a C2SP signed note, with the signatures of its witnesses where there are any (C2SP tlog-cosignature).
    *
    * @generated from field: string checkpoint = 5;
    */
@@ -151,7 +151,8 @@ export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@_
  */
 export type GetCheckpointResponse = Message<"missioncontrol.v1.GetCheckpointResponse"> & {
   /**
-   * The checkpoint: a C2SP signed note of the lines origin, tree size and root.
+   * The checkpoint: a C2SP signed note of the lines origin, tree size and root, with the signatures of its witnesses where there
+   * are any (C2SP tlog-cosignature).
    *
    * @generated from field: string checkpoint = 1;
    */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type Checkpoint, parseCheckpoint } from "../../proof/checkpoint.ts";
+import { parseWitnessKey } from "../../proof/cosignature.ts";
 import { parseNote } from "../../proof/note.ts";
 import { ProofError } from "../../proof/proof-error.ts";
 import { parseVerifierKey, type VerifierKey } from "../../proof/verifier-key.ts";
@@ -45,6 +46,13 @@ export function requiredTrust(given: string | undefined, host: Host, flags: Flag
   );
 }
 
+/** A witness' public key as given, or in the file of that name. Throws a usage failure where it is none. */
+export function readWitnessKey(given: string, host: Host): VerifierKey {
+  const isKey = given.includes("+");
+  const text = isKey ? given : read(resolve(host.cwd, given), "the witness' key");
+  return parseKey(text, isKey ? "--witness-key" : given, parseWitnessKey);
+}
+
 /** The checkpoint in a file. Throws a usage failure where there is none. */
 export function readCheckpoint(path: string): Checkpoint {
   const note = read(path, "the checkpoint");
@@ -62,9 +70,9 @@ export function publishedCheckpoint({ dataDir: directory }: Trust): Checkpoint |
   return path === undefined ? undefined : readCheckpoint(path);
 }
 
-function parseKey(text: string, where: string): VerifierKey {
+function parseKey(text: string, where: string, parse = parseVerifierKey): VerifierKey {
   try {
-    return parseVerifierKey(text);
+    return parse(text);
   } catch (error) {
     if (error instanceof ProofError) throw usageFailure(`${where}: ${error.message}`);
     throw error;

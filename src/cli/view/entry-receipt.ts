@@ -15,37 +15,46 @@ import type { Terminal } from "../terminal.ts";
 import { count } from "./entries-progress.ts";
 import { enumName } from "./enum.ts";
 import { renderFields } from "./table.ts";
+import { witnessLine } from "./verified.ts";
+
+/** Keys that whoever verifies knows beside the log's. */
+export interface KeysBeside {
+  readonly operators?: readonly KnownKey[] | undefined;
+  readonly witnesses?: readonly VerifierKey[] | undefined;
+}
 
 /**
  * Verifies a receipt, and shows what it proves. Throws ProofError where it proves nothing.
  *
- * @param known operators' keys, to hold the caller's own signature against.
+ * @param beside the log's key: operators' keys to hold the caller's own signature against, and witnesses that have to have signed.
  */
 export function renderReceipt(
   receipt: AuditReceipt,
   key: VerifierKey,
   terminal: Terminal,
-  known: readonly KnownKey[] = [],
+  beside: KeysBeside = {},
 ): string {
-  const { entry, checkpoint } = verifyReceipt(receipt, key);
+  const { entry, checkpoint, cosignatures } = verifyReceipt(receipt, key, beside.witnesses);
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${entry.entryId} is entry ${count(Number(entry.sequence))} of ${checkpoint.origin}\n`;
   return (
     head +
     renderFields([
-      ...entryFields(entry, receipt, known),
+      ...entryFields(entry, receipt, beside.operators ?? []),
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
+      ...cosignatures.map((one) => ["witness", witnessLine(one)] as const),
     ])
   );
 }
 
 /** The same for machines. */
-export function receiptJson(receipt: AuditReceipt, key: VerifierKey, known: readonly KnownKey[] = []): string {
-  const { entry, checkpoint } = verifyReceipt(receipt, key);
+export function receiptJson(receipt: AuditReceipt, key: VerifierKey, beside: KeysBeside = {}): string {
+  const { entry, checkpoint, cosignatures } = verifyReceipt(receipt, key, beside.witnesses);
   const { origin, size, root } = checkpoint;
-  const signedBy = signerOf(entry, known)?.text;
+  const signedBy = signerOf(entry, beside.operators ?? [])?.text;
   const told = { verified: true, origin, treeSize: size, rootHash: toBase64(root), key: key.text, signedBy };
-  return `${JSON.stringify({ ...told, entry: toJson(AuditEntrySchema, entry) })}\n`;
+  const witnessed = cosignatures.map(({ key: { text }, time }) => ({ key: text, time }));
+  return `${JSON.stringify({ ...told, cosignatures: witnessed, entry: toJson(AuditEntrySchema, entry) })}\n`;
 }
 
 /** The known key of the caller's that signed the call; undefined: none did. Throws ProofError where it is somebody else's. */

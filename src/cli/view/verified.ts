@@ -1,4 +1,5 @@
 import { toBase64 } from "../../proof/base64.ts";
+import type { Cosignature } from "../../proof/cosignature.ts";
 import type { VerifiedExport } from "../../proof/export.ts";
 import type { SignatureReport, SignedByKey } from "../../proof/operator-signatures.ts";
 import type { VerifierKey } from "../../proof/verifier-key.ts";
@@ -8,13 +9,14 @@ import { renderFields } from "./table.ts";
 
 /** What was verified, for people. */
 export function renderVerified(verified: VerifiedExport, key: VerifierKey, terminal: Terminal): string {
-  const { checkpoint, entries, after, signatures, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signatures, cosignatures, prunings, acknowledgements, notCompared } = verified;
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${count(entries)} entries of ${checkpoint.origin}\n`;
   return (
     head +
     renderFields([
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
+      ...cosignatures.map((one) => ["witness", witnessLine(one)] as const),
       ...signatures.checked.map(({ key, ...one }) => ["signed", `by ${key.text}: ${signedEntries(one)}`] as const),
       ["unchecked", uncheckedSignatures(signatures)],
       ["begins behind", after === 0 ? "" : `entry ${count(after)}`],
@@ -27,6 +29,11 @@ export function renderVerified(verified: VerifiedExport, key: VerifierKey, termi
       ),
     ])
   );
+}
+
+/** When a witness signed the checkpoint. */
+export function witnessLine({ key, time }: Cosignature): string {
+  return `${key.text} at ${time.toISOString()}`;
 }
 
 function signedEntries({ count: signed, ranges }: Pick<SignedByKey, "count" | "ranges">): string {
@@ -46,7 +53,7 @@ function uncheckedSignatures({ unknown, absent }: SignatureReport): string {
 
 /** The same for machines. */
 export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string {
-  const { checkpoint, entries, after, signatures, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, signatures, cosignatures, prunings, acknowledgements, notCompared } = verified;
   const result = {
     verified: true,
     origin: checkpoint.origin,
@@ -55,6 +62,7 @@ export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string
     key: key.text,
     after,
     entries,
+    cosignatures: cosignatures.map(({ key: { text }, time }) => ({ key: text, time })),
     signatures: {
       checked: signatures.checked.map(({ key, count, ranges }) => ({
         key: key.text,

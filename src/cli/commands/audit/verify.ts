@@ -6,23 +6,23 @@ import { type Command, Option } from "commander";
 import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
 import { type AuditReceipt, AuditReceiptSchema } from "../../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import type { Checkpoint } from "../../../proof/checkpoint.ts";
+import { cosignaturesOf } from "../../../proof/cosignature.ts";
 import { ExportVerifier } from "../../../proof/export.ts";
 import { LogKeys } from "../../../proof/log-keys.ts";
 import { verifyConsistency } from "../../../proof/merkle.ts";
-import type { KnownKey } from "../../../proof/operator-signatures.ts";
 import { ProofError } from "../../../proof/proof-error.ts";
 import { keep } from "../../audit/keep.ts";
 import { linesOf } from "../../audit/lines.ts";
 import { readOperatorKeys } from "../../audit/operator-keys.ts";
 import { exportOf } from "../../audit/stream.ts";
-import { publishedCheckpoint, readCheckpoint, requiredTrust, type Trust } from "../../audit/trust.ts";
+import { publishedCheckpoint, readCheckpoint, readWitnessKey, requiredTrust, type Trust } from "../../audit/trust.ts";
 import { usageFailure } from "../../failure.ts";
 import { examples, list, nonEmpty, sequence } from "../../options.ts";
 import { startProgress } from "../../progress.ts";
 import { type Flags, type Host, terminalOf, withSession } from "../../session.ts";
 import { outputOf } from "../../settings.ts";
 import { count, entriesProgress } from "../../view/entries-progress.ts";
-import { receiptJson, renderReceipt } from "../../view/entry-receipt.ts";
+import { type KeysBeside, receiptJson, renderReceipt } from "../../view/entry-receipt.ts";
 import { renderVerified, verifiedJson } from "../../view/verified.ts";
 
 interface VerifyFlags extends Flags {
@@ -34,6 +34,7 @@ interface VerifyFlags extends Flags {
   readonly after: number;
   readonly quick?: boolean;
   readonly operatorKeys?: string;
+  readonly witnessKey?: string[];
 }
 
 export function auditVerify(audit: Command, host: Host): void {
@@ -71,6 +72,11 @@ export function auditVerify(audit: Command, host: Host): void {
         'operators\' public keys, a file or a folder of them, on each line KEY or "ISSUER SUBJECT KEY": whose signatures are theirs',
       ).conflicts("quick"),
     )
+    .option(
+      "--witness-key <keys>",
+      "witnesses' public keys, or files with them: each has to have signed the checkpoint as well",
+      list(nonEmpty),
+    )
     .option("--quick", "only that the ledger grew since the newest of the checkpoints: a few hashes, no entries")
     .addHelpText(
       "after",
@@ -93,22 +99,32 @@ export function auditVerify(audit: Command, host: Host): void {
     });
 }
 
-function operatorKeys(host: Host, { operatorKeys: path }: VerifyFlags): readonly KnownKey[] | undefined {
-  return path === undefined ? undefined : readOperatorKeys(resolve(host.cwd, path));
+/** What whoever verifies knows beside the log's key. */
+function keysBeside(host: Host, { operatorKeys: path, witnessKey }: VerifyFlags): KeysBeside {
+  return {
+    operators: path === undefined ? undefined : readOperatorKeys(resolve(host.cwd, path)),
+    witnesses: witnessKey?.map((given) => readWitnessKey(given, host)),
+  };
 }
 
 async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
   const seen = seenBefore(trust, host, flags);
-  const known = operatorKeys(host, flags);
+  const beside = keysBeside(host, flags);
   await withSession(host, flags, async (session) => {
     const { auditLog, terminal, call, settings } = session;
     const { treeSize } = await auditLog.getCheckpoint({}, call());
-    const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, operatorKeys: known });
+    const verifier = new ExportVerifier({
+      trusted: trust.key,
+      seen,
+      after: flags.after,
+      operatorKeys: beside.operators,
+      witnesses: beside.witnesses,
+    });
     const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
     let note = "";
     try {
       // Signatures are personal values: they come only where they are looked at.
-      const options = { after: flags.after, bytesOnly: known === undefined };
+      const options = { after: flags.after, bytesOnly: beside.operators === undefined };
       for await (const message of exportOf(session, options)) {
         verifier.take(message);
         if (message.line.case === "end") note = message.line.value.checkpoint;
@@ -128,8 +144,14 @@ async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promi
 async function verifyFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
   const terminal = terminalOf(host, flags);
   const seen = (flags.checkpoint ?? []).map((file) => readCheckpoint(resolve(host.cwd, file)));
-  const known = operatorKeys(host, flags);
-  const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, operatorKeys: known });
+  const beside = keysBeside(host, flags);
+  const verifier = new ExportVerifier({
+    trusted: trust.key,
+    seen,
+    after: flags.after,
+    operatorKeys: beside.operators,
+    witnesses: beside.witnesses,
+  });
   const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
   try {
     for await (const { text, isWhole } of linesOf(path)) {
@@ -156,9 +178,17 @@ async function verifyGrowth(trust: Trust, host: Host, flags: VerifyFlags): Promi
     const checkpoint = new LogKeys(trust.key, answer.keyRotations).open(answer.checkpoint);
     if (seen.origin !== checkpoint.origin) throw new ProofError(`the checkpoint is of another log, "${seen.origin}"`);
     verifyConsistency(seen, checkpoint, answer.consistencyProof);
+    const { witnesses = [] } = keysBeside(host, flags);
+    const cosignatures = cosignaturesOf(answer.checkpoint, witnesses);
     remember(answer.checkpoint, host, flags);
     const { origin, size } = checkpoint;
-    const json = { verified: true, origin, treeSize: size, consistentWith: seen.size };
+    const json = {
+      verified: true,
+      origin,
+      treeSize: size,
+      consistentWith: seen.size,
+      cosignatures: cosignatures.length,
+    };
     if (settings.output === "json") terminal.write(`${JSON.stringify(json)}\n`);
     else {
       const grown = `${origin} grew from ${count(seen.size)} entries to ${count(size)}, and lost or changed none`;
@@ -184,9 +214,9 @@ function verifyReceiptFile(path: string, trust: Trust, host: Host, flags: Verify
     if ((error as NodeJS.ErrnoException).code !== undefined) throw unreadable(error, path);
     throw new ProofError(`${path} is not a receipt: ${(error as Error).message}`);
   }
-  const known = operatorKeys(host, flags);
-  if (outputOf(flags, host) === "json") terminal.write(receiptJson(receipt, trust.key, known));
-  else terminal.write(renderReceipt(receipt, trust.key, terminal, known));
+  const beside = keysBeside(host, flags);
+  if (outputOf(flags, host) === "json") terminal.write(receiptJson(receipt, trust.key, beside));
+  else terminal.write(renderReceipt(receipt, trust.key, terminal, beside));
 }
 
 function seenBefore(trust: Trust, host: Host, { checkpoint, remember: file }: VerifyFlags): Checkpoint[] {

@@ -1,6 +1,7 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { verifierKey } from "../../../../src/proof/verifier-key.ts";
 import { createServeDirectory, type ServeDirectory } from "../../../fixture/serve-process.ts";
 import { python } from "../../../proof/python.ts";
 import { onTerminal, type Seen } from "../../console.ts";
@@ -133,6 +134,31 @@ test("a receipt proves one entry, offline, and what was changed in it proves not
   expect(await audit("receipt", "ae_none")).toMatchObject({
     code: 3,
     stderr: expect.stringMatching(/ENTRY_NOT_FOUND/),
+  });
+});
+
+test("a checkpoint that a witness should have signed, and has not, does not verify", async () => {
+  const witness = verifierKey("witness.example.com", Buffer.alloc(32, 7), 4).text;
+  const file = join(server.dir, "unwitnessed.jsonl");
+  await audit("export", file);
+  const last = join(server.dir, "seen-before");
+  await audit("verify", "--remember", last);
+  const refused = {
+    code: 9,
+    stdout: "",
+    stderr: expect.stringMatching(
+      /NOT VERIFIED: the checkpoint has no cosignature of the witness witness\.example\.com/,
+    ),
+  };
+  expect(await audit("verify", "--witness-key", witness)).toMatchObject(refused);
+  expect(await audit("verify", "--quick", "--checkpoint", last, "--witness-key", witness)).toMatchObject(refused);
+  writeFileSync(join(server.dir, "witness.key"), witness);
+  const named = ["--witness-key", join(server.dir, "witness.key")];
+  expect(await offline("--offline", file, ...named)).toMatchObject(refused);
+  expect((await python(["export", file, "--key", key, "--witness-key", witness])).code).toBe(1);
+  expect(await offline("--offline", file, "--witness-key", readFileSync(key, "utf8").trim())).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--witness-key: the verifier key is not one of Ed25519 with signatures of type 4/),
   });
 });
 
