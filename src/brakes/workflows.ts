@@ -260,13 +260,15 @@ function traceEntry(engine: string, entry: EngineTraceEntry): TraceEntry {
     startTime: timestampFromDate(entry.startTime),
     outcome: outcomes[entry.outcome],
     errorMessage: entry.errorMessage,
+    inputs: entry.inputs ?? "",
+    agent: entry.agent ?? "",
+    riskLevel: entry.riskLevel ?? "",
     childWorkflowId: entry.childId === undefined ? "" : formatWorkflowId(engine, entry.childId),
   });
   if (entry.endTime) {
     result.endTime = timestampFromDate(entry.endTime);
     result.duration = durationFromMs(entry.endTime.getTime() - entry.startTime.getTime());
   }
-  if (entry.inputs !== undefined) result.inputs = entry.inputs;
   if (entry.dueTime) result.dueTime = timestampFromDate(entry.dueTime);
   return result;
 }

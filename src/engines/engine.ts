@@ -308,4 +308,8 @@ export interface EngineTraceEntry {
   readonly dueTime: Date | undefined;
   /** What the workflow (kind `started`) or the step was given: JSON, without secrets, and perhaps cut. Undefined: not kept. */
   readonly inputs?: string | undefined;
+  /** On whose behalf a step was taken; undefined or "": not told. */
+  readonly agent?: string | undefined;
+  /** How much was at stake in a step, e.g. HIGH; undefined or "": not told. */
+  readonly riskLevel?: string | undefined;
 }

@@ -276,7 +276,16 @@ function started({ createTime, type, startTime, inputs }: StoredRun): EngineTrac
   return { ...nothing, kind: "started", name: type, startTime: new Date(startTime ?? createTime), inputs };
 }
 
-function traced({ name, startTime, endTime, outcome, errorMessage, inputs }: StoredStep): EngineTraceEntry {
+function traced({
+  name,
+  startTime,
+  endTime,
+  outcome,
+  errorMessage,
+  inputs,
+  agent,
+  riskLevel,
+}: StoredStep): EngineTraceEntry {
   return {
     ...nothing,
     kind: "step",
@@ -286,6 +295,8 @@ function traced({ name, startTime, endTime, outcome, errorMessage, inputs }: Sto
     outcome: outcome === "unknown" ? "none" : outcome,
     errorMessage: outcome === "unknown" ? "nobody told how it ended" : errorMessage,
     inputs,
+    agent,
+    riskLevel,
   };
 }
 

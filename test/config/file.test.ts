@@ -104,6 +104,22 @@ policy: { dir: policies }
   expect(config.roles?.viewer?.permissions).toContain("workflows.read");
 });
 
+test("a step that is held for as long as its runtime waits is refused where nothing else is said: never skipped", () => {
+  const { engines = [] } = read(`
+engines:
+  - { name: nothing-said, kind: ai-first }
+  - { name: said, kind: ai-first, hook_timeout: 30s, at_timeout: PAUSE, silent_after: 5m, retention: 30d }
+`);
+  expect(engines).toEqual([
+    expect.objectContaining({ hooks: { timeoutMs: 600_000, atTimeout: "DENY" }, silentAfterMs: 600_000 }),
+    expect.objectContaining({
+      hooks: { timeoutMs: 30_000, atTimeout: "PAUSE" },
+      silentAfterMs: 300_000,
+      retentionMs: 30 * 24 * 3_600_000,
+    }),
+  ]);
+});
+
 test("inputs are kept only where an entry says so", () => {
   const { engines = [] } = read(`
 engines:

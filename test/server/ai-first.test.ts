@@ -84,6 +84,7 @@ test("a run from its first hook to its last is listed, counted and traced, and w
   expect(workflow?.labels).toMatchObject({ risk: "HIGH", agent: "support", trace_id: "t-1" });
   const { entries } = await server.control.getWorkflowTrace({ workflowId: idOf(id) });
   expect(entries.map(({ name }) => name)).toEqual(["ai-first", "refund", "completed"]);
+  expect(entries[1]).toMatchObject({ agent: "support", riskLevel: "HIGH" });
   expect(JSON.stringify(entries, (_, value) => (typeof value === "bigint" ? String(value) : value))).not.toMatch(
     /secret/,
   );

@@ -125,6 +125,8 @@ function outcomeOf({ kind, outcome }: TraceEntry): string {
 
 function belowOf(entry: TraceEntry, now: number): string[] {
   const lines: string[] = [];
+  const about = [entry.agent !== "" && `by ${entry.agent}`, entry.riskLevel !== "" && `risk ${entry.riskLevel}`];
+  if (about.some(Boolean)) lines.push(about.filter(Boolean).join(", "));
   if (entry.inputs !== "") lines.push(`given ${entry.inputs}`);
   if (entry.reason !== "") lines.push(`"${entry.reason}"`);
   if (entry.errorMessage !== "") lines.push(entry.errorMessage);

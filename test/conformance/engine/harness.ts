@@ -69,6 +69,8 @@ export type Fault =
   | "foreign"
   /** It takes requests and does not answer. */
   | "silent"
+  /** It answers as it should, each time after half a second. */
+  | "slow"
   /** It answers without an end. */
   | "endless"
   /** It says yes to every hold and release, and does nothing; the rest is as it should be. */

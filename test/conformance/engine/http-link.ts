@@ -12,6 +12,9 @@ export interface HttpApi {
   accepted(method: string, path: string): { readonly status: number; readonly body: string } | undefined;
 }
 
+/** How long a slow engine takes for an answer, ms. */
+const slowMs = 500;
+
 /** A proxy between an adapter and its engine that does what it is told to. */
 export async function httpLink(
   api: HttpApi,
@@ -44,6 +47,9 @@ export async function httpLink(
     silent: (_req, res) => {
       kept.add(res);
       for (const tell of waiting) tell();
+    },
+    slow: (req, res) => {
+      setTimeout(() => pass(req, res), slowMs);
     },
     endless: (_req, res) => {
       res.writeHead(200, { "content-type": "application/json" });

@@ -85,6 +85,27 @@ export const faultTests: readonly ConformanceTest[] = [
   unanswered("silent", "takes a question and is silent"),
   unanswered("endless", "answers without an end"),
   {
+    fact: "a slow engine is waited for: every method answers as if it was quick, and what is held comes to a stand",
+    shows: ["every.2", "hold.4", "observe.2", "release.1"],
+    needsLink: true,
+    async run(tested) {
+      const { start, steps, cancel } = tested;
+      const asleep = await sleeping(tested);
+      const { set, engine, look } = await tested.line();
+      set("slow");
+      expect(await outcomes(engine, asleep)).toEqual(allOf("resolved"));
+      const id = await start({ does: "steps", count: 100, ms: 300 });
+      await steps.untilStep(id, "step-1");
+      await look.hold(id);
+      await look.expectStill(id);
+      expect((await engine.get([id])).map(({ status }) => status)).toEqual(["paused"]);
+      expect((await engine.release([id])).get(id)).toEqual({ kind: "released" });
+      const before = steps.of(id).length;
+      await steps.until("that it goes on", () => steps.of(id).length > before);
+      await Promise.all([cancel(id), cancel(asleep)]);
+    },
+  },
+  {
     fact: "an engine that only says that it is there is not there",
     shows: ["probe.1"],
     needsLink: true,

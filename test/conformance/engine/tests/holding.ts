@@ -38,7 +38,7 @@ export const holdingTests: readonly ConformanceTest[] = [
     fact: "many are held and let go in one call, each with its answer",
     shows: ["hold.3", "release.3", "hold.4"],
     async run({ engine, look, start, steps }) {
-      const ids = await Promise.all(Array.from({ length: 12 }, () => start({ does: "steps", count: 3, ms: 150 })));
+      const ids = await Promise.all(Array.from({ length: 12 }, () => start({ does: "steps", count: 3, ms: 500 })));
       await Promise.all(ids.map((id) => steps.untilStep(id, "step-1")));
       const ended = await start({ does: "steps", count: 1, ms: 1 });
       await look.untilStatus(ended, "completed");

@@ -125,7 +125,7 @@ export const stateTests: readonly ConformanceTest[] = [
     fact: "queued behind another: it is pending, and what is held before it lets it wait on",
     shows: ["hold.1", "open.1"],
     async run({ engine, look, start, steps }) {
-      const script: Script = { does: "queue", key: `queue-${Date.now()}`, count: 2, ms: 150 };
+      const script: Script = { does: "queue", key: `queue-${Date.now()}`, count: 2, ms: 600 };
       const head = await start(script);
       await steps.untilStep(head, "step-1");
       const next = await start(script);
