@@ -90,22 +90,15 @@ export class AiFirstHooks {
     const giveUp = () =>
       timeUp.abort(new GaveUp(`held until its hook's time was over, and answered ${atTimeout} then`));
     const timer = setTimeout(giveUp, Math.max(timeoutMs - marginMs, timeoutMs * 0.9));
-    let gaveUp: GaveUp;
     try {
       await runs.ask(asked, AbortSignal.any([signal, timeUp.signal]));
       return { decision: "ALLOW", reason: "no brake holds it" };
     } catch (error) {
       if (!(error instanceof GaveUp) || signal.aborted) throw error;
-      gaveUp = error;
     } finally {
       clearTimeout(timer);
     }
     const what = asked.step === undefined ? "its beginning" : `step ${asked.step.name}`;
-    if (gaveUp !== timeUp.signal.reason) {
-      const reason = `${what} was held when ${gaveUp.message}: answered DENY, so that it does not begin`;
-      await this.#record("gate.held_at_end", formatWorkflowId(config.name, asked.run.id), reason);
-      return { decision: "DENY", reason };
-    }
     const message = `${what} was held for as long as the runtime waits (hook_timeout): answered ${atTimeout}, so that ${consequences[atTimeout]}`;
     // Durable before the runtime acts on it; where it cannot be written, the runtime's fail mode decides.
     await this.#record("gate.hold_timed_out", formatWorkflowId(config.name, asked.run.id), message);

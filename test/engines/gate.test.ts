@@ -114,20 +114,63 @@ test("held, started, all of it again: a step that runs does not stand, and ends"
   expect(await stepsOf("a")).toEqual([["name of 1", true]]);
 });
 
-test("who is held is not let go by its workflow's end, and is held again when it asks again", async () => {
+test("who is held is neither let go nor given up by its workflow's end, which comes true when all who wait have left", async () => {
   await engine.runs.ask({ run: { id: "a" } }, staying);
   engine.runs.holdBy(() => true);
-  const held = engine.runs.ask({ run: { id: "a" }, step: step("1") }, staying);
-  const refused = expect(held).rejects.toThrow("its runtime told that the workflow has ended");
+  await engine.hold(["a"]);
+  const leaving = [new AbortController(), new AbortController()];
+  const held = leaving.map(({ signal }, i) => engine.runs.ask({ run: { id: "a" }, step: step(String(i)) }, signal));
   await engine.runs.report([ended("a")]);
-  await refused;
+  for (const [i, one] of held.entries()) {
+    expect(await shown("a")).toMatchObject({
+      status: "paused",
+      phase: expect.stringContaining("told that it has ended"),
+    });
+    leaving[i]?.abort(new Error("gone"));
+    await expect(one).rejects.toThrow("gone");
+  }
   expect(await shown("a")).toMatchObject({ status: "completed" });
   expect(await stepsOf("a")).toEqual([]);
   expect(engine.runs.waiting).toBe(0);
   const again = engine.runs.ask({ run: { id: "a" }, step: step("1") }, staying);
   await vi.waitFor(() => expect(engine.runs.waiting).toBe(1));
+  await engine.runs.report([ended("a")]);
   engine.runs.holdBy(() => false);
   await again;
+  // It goes on: what ended was an attempt before.
+  expect(await shown("a")).toMatchObject({ status: "running", phase: "in a step" });
+});
+
+test("a workflow that asks whether it may begin is in no step: what was in flight was of an attempt before", async () => {
+  await engine.runs.ask({ run: { id: "a" }, step: step("1") }, staying);
+  await engine.runs.ask({ run: { id: "a" }, step: step("2") }, staying);
+  await engine.runs.ask({ run: { id: "a" } }, staying);
+  expect(await shown("a")).toMatchObject({ status: "running", phase: "between steps" });
+  expect(await stepsOf("a")).toEqual([
+    ["name of 1", true],
+    ["name of 2", true],
+  ]);
+});
+
+test("the step in flight at a start is over with the next one only where no two ever ran at the same time", async () => {
+  const past = (runId: string, stepId: string, from: number, to?: number): GateEvent[] => [
+    { kind: "stepStarted", time: from, runId, step: step(stepId) },
+    ...(to === undefined ? [] : [{ ...done(runId, stepId), time: to }]),
+  ];
+  await engine.runs.report([
+    ...past("one by one", "1", 1, 2),
+    ...past("one by one", "2", 2),
+    ...past("once parallel", "1", 1, 3),
+    ...past("once parallel", "2", 2, 4),
+    ...past("once parallel", "3", 5),
+  ]);
+  await restart();
+  for (const id of ["one by one", "once parallel"]) await engine.runs.ask({ run: { id }, step: step("next") }, staying);
+  expect((await stepsOf("one by one"))?.map(([, isOver]) => isOver)).toEqual([true, true, false]);
+  expect((await stepsOf("once parallel"))?.map(([, isOver]) => isOver)).toEqual([true, true, false, false]);
+  // While we are there, a step that has not ended runs.
+  await engine.runs.ask({ run: { id: "one by one" }, step: step("another") }, staying);
+  expect((await stepsOf("one by one"))?.map(([, isOver]) => isOver)).toEqual([true, true, false, false]);
 });
 
 test("what is held stands when it asks, takes no step, and takes it once when it is let go", async () => {

@@ -164,18 +164,54 @@ test("where it cannot be recorded that a held step is let go, its runtime gets n
   expect({ status, decision: body.decision }).toEqual({ status: 503, decision: undefined });
 });
 
-test("a step that is held when its run ends is answered DENY, which is in the ledger before: its end lets nothing go", async () => {
+test("the end of an earlier attempt, told late, neither lets go nor fails a step that is held: it is ALLOW on release", async () => {
   const id = randomUUID();
   await post(hook("pre_execution", id));
   await pause(id);
-  const held = post(hook("pre_step", id));
+  const answered = vi.fn();
+  const held = post(hook("pre_step", id)).finally(answered);
   await untilShown(id, Status.PAUSED);
   await post(hook("post_execution", id, { summary: { status: "FAILED" } }));
-  const { status, body } = await held;
-  expect({ status, decision: body.decision }).toEqual({ status: 200, decision: "DENY" });
-  const { entries } = await server.audit.listAuditEntries({ action: ["gate.held_at_end"] });
-  expect(entries).toMatchObject([{ target: idOf(id), message: expect.stringContaining("step refund was held") }]);
+  expect(answered).not.toHaveBeenCalled();
+  const { workflow } = await shown(id);
+  expect(workflow?.status).toBe(Status.PAUSED);
+  await resume(id);
+  expect(await held).toMatchObject({ status: 200, body: { decision: "ALLOW" } });
+  await untilShown(id, Status.RUNNING);
+  await post(hook("post_execution", id, { summary: { status: "SUCCESS" } }));
+  await untilShown(id, Status.COMPLETED);
+});
+
+test("a workflow that was told to have ended while a step of it was held has ended so once that step's runtime leaves", async () => {
+  const id = randomUUID();
+  await post(hook("pre_execution", id));
+  await pause(id);
+  const leaving = new AbortController();
+  const held = post(hook("pre_step", id), url, leaving.signal).catch(() => "gone");
+  await untilShown(id, Status.PAUSED);
+  await post(hook("post_execution", id, { summary: { status: "FAILED" } }));
+  leaving.abort();
+  expect(await held).toBe("gone");
   await untilShown(id, Status.FAILED);
+});
+
+test("a post_step that is lost while we are away leaves its step in flight until the workflow asks for the next one", async () => {
+  const [id, parallel] = [randomUUID(), randomUUID()];
+  const other = { step: { ...step, name: "look" } };
+  for (const one of [id, parallel]) await post(hook("pre_step", one));
+  await post(hook("pre_step", parallel, other));
+  await server.restart();
+  for (const one of [id, parallel]) await pause(one);
+  const next = { step: { ...step, name: "next" } };
+  const answers = [id, parallel].map((one) => post(hook("pre_step", one, next)));
+  await untilShown(id, Status.PAUSED);
+  // Of two that ran at the same time, either may run on.
+  await vi.waitFor(async () => expect((await shown(parallel)).workflow?.statusDetail).toContain("refund"));
+  expect((await shown(parallel)).workflow?.status).toBe(Status.PAUSING);
+  for (const one of [id, parallel]) await resume(one);
+  for (const answer of answers) expect(await answer).toMatchObject({ body: { decision: "ALLOW" } });
+  const { entries } = await server.control.getWorkflowTrace({ workflowId: idOf(id) });
+  expect(entries.find(({ name }) => name === "refund")).toMatchObject({ errorMessage: "nobody told how it ended" });
 });
 
 test("a release lets go no more in a second than it may", async () => {

@@ -82,8 +82,9 @@ export interface GateDoor {
   /**
    * Asks whether a workflow may begin or take a step. Resolves when it may: from then on the step counts as begun. While it
    * waits, and no other of its steps is in flight, the workflow stands. Rejects with the signal's reason where the asker is
-   * gone: then nobody knows what becomes of the workflow, which is shown as such (`gone`). Rejects with GaveUp where the workflow
-   * is told to have ended while it is held. Rejects with TOO_MANY_WORKFLOWS, or TOO_MANY_HELD_STEPS where too many wait already.
+   * gone: then nobody knows what becomes of the workflow, which is shown as such (`gone`). A workflow that is told to have ended while it
+   * waits goes on waiting, and has ended so when the asker leaves. Rejects with TOO_MANY_WORKFLOWS, or TOO_MANY_HELD_STEPS where too
+   * many wait already.
    */
   ask(asked: Asked, signal: AbortSignal): Promise<void>;
   /** True where the workflow is known and has not ended. */

@@ -1,6 +1,6 @@
 import type { RunStatus, StoredRun, StoredStep } from "../../store/gate-runs.ts";
 import type { EngineWorkflow } from "../engine.ts";
-import type { GaveUp, RunFacts, RunOutcome, StepFacts } from "./events.ts";
+import type { RunFacts, RunOutcome, StepFacts } from "./events.ts";
 
 /** Steps of one workflow that are kept; what it does beyond is counted as in flight, and not kept. */
 const maxSteps = 10_000;
@@ -12,8 +12,13 @@ const maxInputs = 1024 * 1024;
 export interface OpenAsk {
   readonly step: StepFacts | undefined;
   letGo(): void;
-  /** Nobody lets it go any more. */
-  giveUp(why: GaveUp): void;
+}
+
+/** How a workflow has ended. */
+export interface Ending {
+  readonly outcome: RunOutcome;
+  readonly errorMessage: string;
+  readonly time: number;
 }
 
 /** One workflow that has not ended, as its runtime told of it. Knows what it does, not whether it may. */
@@ -23,8 +28,12 @@ export class Run {
   /** Steps that have begun and not ended, by the runtime's ids. */
   readonly inFlight = new Map<string, StoredStep>();
   readonly asks = new Set<OpenAsk>();
+  /** What its runtime told of its end while it waited: of an earlier attempt, or what comes true when who waits has left. */
+  toldEnd: Ending | undefined;
   /** Steps that changed since they were last taken to be written. */
   #unwritten = new Map<number, StoredStep>();
+  /** The step in which it was when Mission Control was started anew, of one that takes one step after the other. */
+  #inFlightAtStart: string | undefined;
   /** The place of each step that is kept. */
   readonly #places = new Map<string, number>();
   #type = "";
@@ -75,6 +84,7 @@ export class Run {
       run.#inputsLength += step.inputs?.length ?? 0;
       if (step.outcome === "inFlight") run.inFlight.set(step.stepId, step);
     }
+    if (oneAfterTheOther(steps)) [run.#inFlightAtStart] = run.inFlight.keys();
     if (stored.status === "paused")
       run.lose("Mission Control was started anew while it waited, and it has not asked again");
     return run;
@@ -88,10 +98,6 @@ export class Run {
     return this.#seenTime;
   }
 
-  get hasEnded(): boolean {
-    return this.#ended !== undefined;
-  }
-
   get status(): RunStatus {
     if (this.#ended) return this.#ended;
     if (this.#silent) return "silent";
@@ -103,6 +109,7 @@ export class Run {
     if (this.#ended) return this.#ended;
     if (this.#silent) return this.#phase;
     if (this.inFlight.size > 0) return "in a step";
+    if (this.toldEnd) return "waiting at the gate, though its runtime told that it has ended";
     return this.asks.size > 0 || this.#waits ? "waiting at the gate" : "between steps";
   }
 
@@ -149,6 +156,16 @@ export class Run {
     this.touch();
   }
 
+  /**
+   * It asks for this step, or whether it may begin. Before its beginning it is in no step. One that takes one step after the other is
+   * not in the one that was in flight when Mission Control was started anew: nobody was there to be told of its end.
+   */
+  asksFor(step: StepFacts | undefined, time: number): void {
+    const over = step === undefined ? [...this.inFlight.keys()] : [this.#inFlightAtStart];
+    this.#inFlightAtStart = undefined;
+    for (const id of over) if (id !== undefined && id !== step?.id) this.finish(id, "unknown", "", time);
+  }
+
   begin(time: number): void {
     this.#startTime ??= time;
     this.#waits = false;
@@ -189,7 +206,7 @@ export class Run {
     this.#keep({ ...begun, endTime: Math.max(time, begun.startTime), outcome, errorMessage });
   }
 
-  end(outcome: RunOutcome, errorMessage: string, time: number): void {
+  end({ outcome, errorMessage, time }: Ending): void {
     for (const stepId of [...this.inFlight.keys()]) this.finish(stepId, "unknown", "", time);
     this.#silent = false;
     this.#waits = false;
@@ -284,4 +301,14 @@ export function workflowOf(stored: StoredRun): EngineWorkflow {
     errorMessage: stored.errorMessage,
     dueTime: undefined,
   };
+}
+
+/** True where no two of the steps were in flight at the same time. */
+function oneAfterTheOther(steps: readonly StoredStep[]): boolean {
+  let free = 0;
+  for (const { startTime, endTime } of steps.toSorted((a, b) => a.startTime - b.startTime)) {
+    if (startTime < free) return false;
+    free = endTime ?? Number.POSITIVE_INFINITY;
+  }
+  return true;
 }

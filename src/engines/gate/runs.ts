@@ -5,7 +5,7 @@ import type { Store } from "../../store/store.ts";
 import type { EngineWorkflow } from "../engine.ts";
 import { gateDefaults } from "./config.ts";
 import { type Asked, type GateDoor, type GateEvent, GaveUp, type RunFacts, type StepFacts } from "./events.ts";
-import { type OpenAsk, Run } from "./run.ts";
+import { type Ending, type OpenAsk, Run } from "./run.ts";
 import { stepsWith, type Unwritten } from "./unwritten.ts";
 
 /** Times in ms. */
@@ -116,6 +116,7 @@ export class GateRuns implements GateDoor {
     const run = this.#open.get(facts.id) ?? (await this.#reopened(facts));
     signal.throwIfAborted();
     run.tell(facts);
+    run.asksFor(step, Date.now());
     this.#changed(run);
     if (!this.#isHeld(run)) return this.#start(run, step);
     if (this.#waiting >= this.#limits.waiting) {
@@ -123,7 +124,7 @@ export class GateRuns implements GateDoor {
       throw new MissionControlError("TOO_MANY_HELD_STEPS", message);
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const ask: OpenAsk = { step, letGo: resolve, giveUp: reject };
+    const ask: OpenAsk = { step, letGo: resolve };
     const leave = () => reject(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
     // A runtime that asks for a step is not in it.
@@ -135,7 +136,8 @@ export class GateRuns implements GateDoor {
       await promise;
     } catch (error) {
       run.asks.delete(ask);
-      if (!run.hasEnded) this.gone([run.id], whyGone(error));
+      if (run.asks.size === 0 && run.toldEnd) this.#end(run, run.toldEnd);
+      else this.gone([run.id], whyGone(error));
       throw error;
     } finally {
       this.#waiting -= 1;
@@ -270,10 +272,9 @@ export class GateRuns implements GateDoor {
         run.finish(event.stepId, event.outcome, event.errorMessage, time);
         break;
       case "runEnded":
-        run.end(event.outcome, event.errorMessage, time);
-        this.#open.delete(run.id);
-        // Whoever asks still, of another attempt or another branch, is not let go by that: a brake holds it.
-        for (const ask of run.asks) ask.giveUp(new GaveUp("its runtime told that the workflow has ended"));
+        // Whoever waits still, of another attempt or another branch, is neither let go by that nor refused: a brake holds it.
+        if (run.asks.size > 0) run.toldEnd = { ...event, time };
+        else this.#end(run, { ...event, time });
         break;
     }
     this.#changed(run);
@@ -328,8 +329,16 @@ export class GateRuns implements GateDoor {
   }
 
   #start(run: Run, step: StepFacts | undefined): void {
+    // What goes on has not ended: that was an earlier attempt.
+    run.toldEnd = undefined;
     if (step) run.start(step, Date.now());
     else run.begin(Date.now());
+    this.#changed(run);
+  }
+
+  #end(run: Run, ending: Ending): void {
+    run.end(ending);
+    this.#open.delete(run.id);
     this.#changed(run);
   }
 
