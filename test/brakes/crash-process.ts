@@ -9,6 +9,7 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport } from "@connectrpc/connect-node";
 import { AuditLog } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { GateTokens } from "../../gen/missioncontrol/v1/gate_tokens_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
 
@@ -17,10 +18,12 @@ export interface Caller {
   readonly control: Client<typeof MissionControl>;
   readonly brakes: Client<typeof Brakes>;
   readonly audit: Client<typeof AuditLog>;
+  readonly gateTokens: Client<typeof GateTokens>;
 }
 
 /** The server as a process that is killed and started again, on the same port and data. */
 export interface CrashServer {
+  readonly url: string;
   callAs(subject: string, role: string): Promise<Caller>;
   /** Starts it; resolves to true once it serves, to false where it was killed before. */
   start(): Promise<boolean>;
@@ -72,6 +75,7 @@ export async function startCrashServer(adminSocket: string): Promise<CrashServer
   };
   if (!(await start())) throw new Error("the server did not start");
   return {
+    url: `http://127.0.0.1:${port}`,
     start,
     kill: () => end(serving),
     async callAs(subject, role) {
@@ -91,6 +95,7 @@ export async function startCrashServer(adminSocket: string): Promise<CrashServer
         control: createClient(MissionControl, transport),
         brakes: createClient(Brakes, transport),
         audit: createClient(AuditLog, transport),
+        gateTokens: createClient(GateTokens, transport),
       };
     },
     async stop() {
