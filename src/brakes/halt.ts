@@ -35,9 +35,10 @@ export function haltedSteps(halt: Halt, seen: Observation): HaltedSteps {
   const { requestTime } = halt;
   const since = halt.acceptTime ?? requestTime;
   return {
+    // Also what began between the request and the acceptance: every step that began after the request is told.
     inFlight: seen.steps
       .filter((step) => step.endTime === undefined || step.endTime.getTime() >= requestTime)
-      .filter((step) => step.endTime === undefined || step.startTime.getTime() <= requestTime)
+      .filter((step) => step.endTime === undefined || step.startTime.getTime() <= since)
       .map((step) => ({
         name: step.name,
         startTime: step.startTime.getTime(),

@@ -30,6 +30,13 @@ test("a step that began after the request and was cut off is in the receipt", ()
   expect(inFlight).toMatchObject([{ name: "late", outcome: "reruns" }]);
 });
 
+test("a step that began between the request and the acceptance is told as well", () => {
+  const steps = [step("between", 1_200, 1_300), step("after", 1_600, 1_700)];
+  const told = haltedSteps(halt({ halt: { acceptTime: 1_500 } }), seen({ steps }));
+  expect(told.inFlight).toMatchObject([{ name: "between", outcome: "finished" }]);
+  expect(told.startedAfterAccept).toBe(1);
+});
+
 test("steps that started after the engine accepted are counted from its journal", () => {
   const steps = [step("a", 900, 950), step("b", 1_400, 1_450), step("c", 1_600, 1_650)];
   expect(haltedSteps(halt({ halt: { acceptTime: 1_500 } }), seen({ steps })).startedAfterAccept).toBe(1);

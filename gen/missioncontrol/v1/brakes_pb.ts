@@ -561,7 +561,7 @@ export type FleetReceipt = Message<"missioncontrol.v1.FleetReceipt"> & {
   allStandingTime?: Timestamp | undefined;
 
   /**
-   * Steps that were in flight when their workflow was caught.
+   * Steps that were in flight when their workflow was caught, or began before the engine had accepted to halt it.
    *
    * @generated from field: int32 steps_in_flight = 15;
    */

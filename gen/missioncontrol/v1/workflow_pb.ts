@@ -366,7 +366,7 @@ export type HaltReceipt = Message<"missioncontrol.v1.HaltReceipt"> & {
   standstillTime?: Timestamp | undefined;
 
   /**
-   * Steps in flight when the brake was engaged, and what became of them.
+   * Steps in flight when the brake was engaged, or begun before the engine had accepted, and what became of them.
    *
    * @generated from field: repeated missioncontrol.v1.InFlightStep steps_in_flight = 4;
    */

@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import {
   type Brake,
+  type BrakedWorkflow,
   type EngageBrakeRequestSchema,
   WatchBrakeResponse_Kind as Kind,
   Brake_State as State,
@@ -147,6 +148,54 @@ export function fleetBrakes(virtualQueues: boolean): void {
     for (const id of [...all, ...queued]) await engine.untilStatus(id, "completed");
     for (const id of all) expectRan(engine.steps, id, 5, told.get(id));
     for (const id of queued) expectRan(engine.steps, id, 2, told.get(id));
+  });
+
+  test("without a gate a mixed fleet, new ones being started: at most one step each once the engine has accepted, and each is told", async () => {
+    const steps = { count: 20, ms: 500 };
+    const suspended = await start(8, "SuspendedAwaiter/run");
+    for (const id of suspended) await engine.untilStatus(id, "suspended");
+    const all = [
+      ...suspended,
+      ...(await start(20, "Steps/run", steps)),
+      ...(await start(8, "Sleeper/run", { ms: 1_000, stepMs: 500 })),
+      ...(await start(3, "Flaky/run", { failures: 1_000 })),
+      ...(await start(5, "Steps/run", steps, { delayMs: 1_000 })),
+      ...(await start(5, "Queue/mixed/work", steps)),
+    ];
+    const brake = await engage({
+      selector: { types: ["SuspendedAwaiter", "Steps", "Sleeper", "Flaky", "Queue"] },
+      wait: durationFromMs(0),
+    });
+    for (const id of suspended) await engine.resolveAwakeable(id);
+    for (let n = 0; n < 6; n++) {
+      all.push(...(await start(2, "Steps/run", steps)));
+      await delay(100);
+    }
+    // The queue's first one stands: those behind it never begin. Journals are read when nothing more comes to a stand.
+    const told = new Map<string, BrakedWorkflow>();
+    const isTold = (id: string) => (told.get(`restate:${id}`)?.haltReceipt?.onResume ?? 0) > 0;
+    const about = { brakeId: brake.brakeId, includeWorkflows: true };
+    let fleet = brake.receipt;
+    for await (const event of server.brakes.watchBrake(about, { timeoutMs: 30_000 })) {
+      fleet = event.brake?.receipt;
+      for (const workflow of event.workflows) told.set(workflow.workflowId, workflow);
+      if (all.filter(isTold).length >= all.length - 4) break;
+    }
+    expect(fleet?.matched).toBe(all.length);
+    let counted = 0;
+    for (const id of all) {
+      const { haltReceipt: receipt, catchTime } = told.get(`restate:${id}`) ?? {};
+      const { stepsInFlight = [], stepsStartedAfterAccept = 0, acceptTime } = receipt ?? {};
+      const since = (time: Timestamp | undefined) => (time ? engine.steps.startedSince(id, timestampMs(time) + 5) : 0);
+      expect({
+        id,
+        moreThanOne: since(acceptTime) > 1,
+        untold: since(catchTime) > stepsInFlight.length + stepsStartedAfterAccept + toldToRerun(receipt).length,
+      }).toEqual({ id, moreThanOne: false, untold: false });
+      counted += stepsStartedAfterAccept;
+    }
+    expect(fleet?.stepsStartedAfterAccept).toBe(counted);
+    await Promise.all(all.map((id) => engine.admin("PATCH", `/invocations/${id}/kill`)));
   });
 
   test("children of held parents are held too, each through its parent; without descendants they run on", async () => {
