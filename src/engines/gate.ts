@@ -200,7 +200,7 @@ export class GateEngine implements Engine {
 
   /**
    * Reads the store, with all in it that was told; where it refuses to be written, what it has not is beside it.
-   * @param query reads what is other than these ids: they are among what is unwritten.
+   * @param query reads what is other than these ids: they are among what is unwritten, or forgotten.
    */
   async #read<Result>(
     query: (otherThan: readonly string[] | undefined) => Promise<Result>,
@@ -209,9 +209,10 @@ export class GateEngine implements Engine {
     signal?.throwIfAborted();
     await this.#kept();
     // Before the store is read: what is written meanwhile is counted once.
-    const { unwritten } = this.runs;
+    const { unwritten, forgotten } = this.runs;
+    const otherThan = [...unwritten.keys(), ...forgotten];
     try {
-      return { found: await query(unwritten.size === 0 ? undefined : [...unwritten.keys()]), unwritten };
+      return { found: await query(otherThan.length === 0 ? undefined : otherThan), unwritten };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new MissionControlError("ENGINE_UNAVAILABLE", `what ${this.name} keeps cannot be read: ${message}`, {

@@ -392,6 +392,32 @@ test("what cannot be written is told of as it is: shown, listed, counted, observ
   expect(await stepsOf("a")).toHaveLength(2);
 });
 
+test("of what ends while the disk refuses no more than so much is kept, the latest; what is forgotten is not shown as it was", async () => {
+  await restart({ unwrittenEnded: 2 });
+  await engine.runs.report([started("open before"), begun("open before", "1"), started("goes on")]);
+  const { commit } = store;
+  store.commit = () => Promise.reject(new Error("the disk is full"));
+  await expect(engine.runs.report([started("first"), ended("first")])).rejects.toThrow("the disk is full");
+  engine.runs.report([ended("open before")]).catch(() => undefined);
+  for (const id of ["a", "b"]) {
+    await expect(engine.runs.report([started(id), begun(id, "1"), ended(id)])).rejects.toThrow("the disk is full");
+  }
+  expect(engine.runs.fault?.message).toBe("the disk is full; 2 workflows that ended meanwhile are forgotten");
+  const ids = async () => (await engine.list({ limit: 10 })).map(({ id, status }) => `${id} ${status}`).sort();
+  const left = ["a completed", "b completed", "goes on running"];
+  expect(await ids()).toEqual(left);
+  expect(await engine.count({})).toMatchObject({ running: 1, completed: 2 });
+  expect(engine.isId("first")).toBe(false);
+  store.commit = commit;
+  await engine.runs.written();
+  expect(engine.runs.fault).toBeUndefined();
+  expect(await ids()).toEqual(left);
+  await restart();
+  expect(await ids()).toEqual(left);
+  expect(engine.isId("open before")).toBe(false);
+  expect(await stepsOf("a")).toEqual([["name of 1", true]]);
+});
+
 test("5,000 that wait at once are let go at once, and are all kept", async () => {
   engine.runs.holdBy(() => true);
   const ids = Array.from({ length: 5_000 }, (_, n) => `run-${n}`);

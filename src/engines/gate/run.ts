@@ -28,6 +28,8 @@ export class Run {
   /** Steps that have begun and not ended, by the runtime's ids. */
   readonly inFlight = new Map<string, StoredStep>();
   readonly asks = new Set<OpenAsk>();
+  /** True where the store has it, as it is or as it was. */
+  isStored = false;
   /** What its runtime told of its end while it waited: of an earlier attempt, or what comes true when who waits has left. */
   toldEnd: Ending | undefined;
   /** Steps that changed since they were last taken to be written. */
@@ -79,6 +81,7 @@ export class Run {
     run.#held = stored.held;
     run.#phase = stored.phase;
     run.#silent = stored.status === "silent";
+    run.isStored = true;
     for (const step of steps) {
       run.#places.set(step.stepId, step.index);
       run.#inputsLength += step.inputs?.length ?? 0;

@@ -18,6 +18,8 @@ export interface RunLimits {
   readonly openRuns: number;
   /** Workflows that have ended and are kept. */
   readonly endedRuns: number;
+  /** Workflows that have ended and cannot be written yet; beyond, the oldest are forgotten. */
+  readonly unwrittenEnded: number;
   /** Asks that wait at a time. */
   readonly waiting: number;
 }
@@ -27,6 +29,7 @@ export const defaultRunLimits: RunLimits = {
   retentionMs: gateDefaults.retentionMs,
   openRuns: 20_000,
   endedRuns: 100_000,
+  unwrittenEnded: 10_000,
   waiting: 10_000,
 };
 
@@ -55,16 +58,20 @@ export class GateRuns implements GateDoor {
   readonly #known: Set<string>;
   /** Those that changed since they were last written; those that have ended are here until they are. */
   #unwritten = new Set<Run>();
+  /** Of those that changed and are not written, those that have ended, the oldest first. */
+  readonly #endedUnwritten = new Set<Run>();
   #forget = new Set<string>();
   #holds: Holds | undefined;
   #releases: Releases = () => false;
   #waiting = 0;
   #writing: Promise<void> | undefined;
   /** What is being written now: the store may not have it yet. */
-  #taken: readonly (readonly [Run, readonly StoredStep[]])[] = [];
+  #taken: ReadonlyMap<Run, readonly StoredStep[]> = new Map();
   #soon: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout;
   #fault: Error | undefined;
+  /** Workflows that were forgotten since there is a fault. */
+  #lost = 0;
 
   private constructor(engine: string, store: Store, known: readonly string[], limits: RunLimits, log: Logger) {
     this.#engine = engine;
@@ -222,7 +229,7 @@ export class GateRuns implements GateDoor {
     return this.#waiting;
   }
 
-  /** Why what was told could not be written the last time it was tried; undefined: it is. */
+  /** Why what was told could not be written the last time it was tried, and what became of it; undefined: it is. */
   get fault(): Error | undefined {
     return this.#fault;
   }
@@ -235,6 +242,11 @@ export class GateRuns implements GateDoor {
       all.set(run.id, { run: run.stored, steps: [...(all.get(run.id)?.steps ?? []), ...run.unwritten] });
     }
     return all;
+  }
+
+  /** The ids of what is to be forgotten, and may still be in the store. */
+  get forgotten(): readonly string[] {
+    return [...this.#forget];
   }
 
   /** Resolves when all that was told so far is durable; rejects where it could not be written. */
@@ -340,6 +352,22 @@ export class GateRuns implements GateDoor {
     run.end(ending);
     this.#open.delete(run.id);
     this.#changed(run);
+    this.#endedUnwritten.add(run);
+    if (this.#endedUnwritten.size > this.#limits.unwrittenEnded && this.#fault) this.#loseOldest(this.#fault);
+  }
+
+  /** The disk refuses, and memory ends: the oldest that has ended is forgotten, and not for ever shown as it was last written. */
+  #loseOldest(fault: Error): void {
+    // One that was taken up again since is bounded as an open one.
+    const oldest = this.#endedUnwritten.values().find(({ id }) => !this.#open.has(id));
+    if (oldest === undefined) return;
+    this.#endedUnwritten.delete(oldest);
+    this.#unwritten.delete(oldest);
+    if (oldest.isStored || this.#taken.has(oldest)) this.#forget.add(oldest.id);
+    else this.#known.delete(oldest.id);
+    if (this.#lost === 0)
+      this.#log.error({ err: fault, engine: this.#engine }, "ended workflows are forgotten unwritten");
+    this.#lost += 1;
   }
 
   async #lookForSilent(): Promise<void> {
@@ -395,30 +423,37 @@ export class GateRuns implements GateDoor {
     if (runs.length === 0 && forgotten.length === 0) return;
     this.#unwritten = new Set();
     this.#forget = new Set();
-    const taken = runs.map((run): [Run, StoredStep[]] => [run, run.takeUnwritten()]);
+    const taken = new Map(runs.map((run): [Run, StoredStep[]] => [run, run.takeUnwritten()]));
     this.#taken = taken;
     const change = {
       runs: runs.map((run) => run.stored),
-      steps: taken.flatMap(([, steps]) => steps),
+      steps: [...taken.values()].flat(),
       forget: forgotten.map((id) => ({ engine: this.#engine, id })),
     };
     try {
       await this.#store.commit({ entries: [], gateRuns: change });
       for (const id of forgotten) if (!this.#open.has(id)) this.#known.delete(id);
+      for (const run of runs) {
+        run.isStored = true;
+        if (!this.#unwritten.has(run)) this.#endedUnwritten.delete(run);
+      }
       this.#fault = undefined;
+      this.#lost = 0;
     } catch (error) {
       for (const [run, steps] of taken) run.giveBack(steps);
       // In their order: one that has ended may have been taken up again since.
-      this.#unwritten = new Set([...runs.filter((run) => !this.#unwritten.has(run)), ...this.#unwritten]);
+      const back = runs.filter((run) => this.#endedUnwritten.has(run) || this.#open.get(run.id) === run);
+      this.#unwritten = new Set([...back.filter((run) => !this.#unwritten.has(run)), ...this.#unwritten]);
       for (const id of forgotten) this.#forget.add(id);
       const { message } = error as Error;
       if (!this.#fault)
         this.#log.error({ err: error, engine: this.#engine }, "a gate engine's reports cannot be written");
-      this.#fault = new Error(message, { cause: error });
+      const lost = this.#lost === 0 ? "" : `; ${this.#lost} workflows that ended meanwhile are forgotten`;
+      this.#fault = new Error(message + lost, { cause: error });
       this.#writeSoon(retryMs);
       throw error;
     } finally {
-      this.#taken = [];
+      this.#taken = new Map();
     }
   }
 }
