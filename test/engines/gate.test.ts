@@ -318,6 +318,26 @@ test("open workflows and waiting steps are bounded, with a reason that says so",
   await expect(waits).rejects.toThrow("gone");
 });
 
+test("of a workflow 10,000 steps are kept, and those beyond are still seen to run: it does not stand in one", async () => {
+  const all = Array.from({ length: 10_001 }, (_, n) => [begun("a", `${n}`), done("a", `${n}`)]).flat();
+  await engine.runs.report(all.slice(0, -1));
+  await engine.hold(["a"]);
+  const waits: GateEvent = { kind: "stepHeld", time: Date.now(), runId: "a", step: step("next") };
+  await engine.runs.report([waits]);
+  expect(await shown("a")).toMatchObject({ status: "running", phase: "in a step" });
+  await engine.runs.report([all.at(-1) as GateEvent]);
+  expect(await shown("a")).toMatchObject({ status: "paused" });
+  expect(await stepsOf("a")).toHaveLength(10_000);
+});
+
+test("of a workflow 64 labels are kept, those that were told first, with what was told of them last", async () => {
+  const labels = (from: number, to: number, value: string) =>
+    Object.fromEntries(Array.from({ length: to - from }, (_, n) => [`l${from + n}`, value]));
+  await engine.runs.report([started("a", labels(0, 60, "old"))]);
+  await engine.runs.report([started("a", labels(50, 70, "new"))]);
+  expect((await shown("a"))?.labels).toEqual({ ...labels(0, 50, "old"), ...labels(50, 64, "new") });
+});
+
 test("the store finds what the memory finds, whatever is asked", async () => {
   const texts = fc.constantFrom("", "a", "ab", "b'\"%_", "ä\u{1f600}", "__proto__");
   const queries = fc.record<WorkflowQuery>(
