@@ -9,11 +9,15 @@ import type { Answer, Store } from "../store/store.ts";
 /** An idempotent request that takes effect: kept with its effect, so that a repetition after a crash finds it. */
 export type Claim = Pick<Answer, "key" | "requestDigest">;
 
-/** What changed: brakes by their ids, workflows whose holds did or whose brake did, and holds that have come to a stand. */
+/** What changed. */
 export interface BrakesChange {
   readonly brakeIds: ReadonlySet<string>;
+  /** Those whose holds did or whose brake did. */
   readonly workflowIds: ReadonlySet<string>;
+  /** Holds that have come to a stand. */
   readonly stood: readonly Hold[];
+  /** True where a brake changed or something was caught, not only what is known of holds: there may be something to do. */
+  readonly isOrder: boolean;
 }
 
 const none: readonly Held[] = [];
@@ -140,10 +144,12 @@ export class Brakes {
       }
     }
     const stood: Hold[] = [];
+    let isOrder = brakes.length > 0;
     for (const hold of holds) {
       const { standstillTime } = hold.halt;
-      const isNews = standstillTime !== this.hold(hold.brakeId, hold.workflowId)?.halt.standstillTime;
-      if (isNews && standstillTime !== undefined) stood.push(hold);
+      const before = this.hold(hold.brakeId, hold.workflowId);
+      isOrder ||= before === undefined;
+      if (standstillTime !== undefined && standstillTime !== before?.halt.standstillTime) stood.push(hold);
       workflowIds.add(hold.workflowId);
       this.#remember(hold);
     }
@@ -151,7 +157,7 @@ export class Brakes {
     for (const brake of brakes) brakeIds.add(brake.brakeId);
     for (const hold of holds) brakeIds.add(hold.brakeId);
     for (const id of brakeIds) this.#forgetIfOver(id);
-    this.#changes.emit("change", { brakeIds, workflowIds, stood } satisfies BrakesChange);
+    this.#changes.emit("change", { brakeIds, workflowIds, stood, isOrder } satisfies BrakesChange);
   }
 
   /** What is told of the brake has changed, though nothing of it that is kept. */
@@ -160,6 +166,7 @@ export class Brakes {
       brakeIds: new Set([brakeId]),
       workflowIds: new Set(),
       stood: [],
+      isOrder: false,
     } satisfies BrakesChange);
   }
 

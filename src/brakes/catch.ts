@@ -100,7 +100,8 @@ export function catchAll(
   look: "engagement" | "first" | "later",
   byGate: ReadonlySet<string> = new Set(),
 ): Hold[] {
-  const now = Date.now();
+  // At the engagement it is asked for with the brake, however long it takes to write it all.
+  const now = look === "engagement" ? (brake.engageTime ?? Date.now()) : Date.now();
   const found = new Map<string, Hold>();
   let order = brakes.holdCount(brake.brakeId);
   const isHeld = (workflowId: string) => {

@@ -74,11 +74,12 @@ export interface EngageFleet extends Asking {
   readonly roles: readonly string[];
 }
 
-/** What a brake holds from its engagement on, the engines that were looked at for it, and those where it holds something. */
-interface FirstCatch {
-  readonly holds: readonly Hold[];
-  readonly lookedAt: readonly string[];
-  readonly on: ReadonlySet<string>;
+/** What there was to be caught on an engine at the engagement. */
+interface Look {
+  readonly engine: string;
+  readonly rows: readonly EngineWorkflow[];
+  /** Those of them that a gate has paused. */
+  readonly byGate: ReadonlySet<string>;
 }
 
 /** Engages, approves and releases brakes on whatever their selectors match. */
@@ -198,17 +199,19 @@ export class FleetCommands {
       release: undefined,
       gates: waits ? [] : this.#attachedGates(),
     };
-    const first = waits ? undefined : await this.#firstCatch(brake, resolved);
+    const looks = waits ? undefined : await this.#looks(resolved);
     const about = {
       message: `${waits ? "asked for" : "engaged"} by ${command.subject} on ${resolved.selector.describe()}: ${matchesOf(resolved)}`,
       reason: command.reason,
       emergency: command.emergency,
       intentEntryId: command.entryId,
     };
-    if (first === undefined) {
+    if (looks === undefined) {
       await this.#brakes.update("brake.awaiting-approval", { brakes: [brake], claim: command.claim }, about);
     } else {
-      await this.#brakes.exclusively(brake.brakeId, () => this.#writeEngaged(brake, first, command.claim, about));
+      const { selector } = resolved;
+      const write = () => this.#writeEngaged(brake, selector, looks, command.claim, about);
+      await this.#brakes.exclusively(brake.brakeId, write);
     }
     return brake;
   }
@@ -277,7 +280,7 @@ export class FleetCommands {
         approval: approved,
         gates: this.#attachedGates(),
       };
-      await this.#writeEngaged(next, await this.#firstCatch(next, resolved), asking.claim, {
+      await this.#writeEngaged(next, resolved.selector, await this.#looks(resolved), asking.claim, {
         ...about,
         message: `approved by ${asking.subject}, engaged: ${matchesOf(resolved)}`,
       });
@@ -349,47 +352,58 @@ export class FleetCommands {
     });
   }
 
-  async #firstCatch(brake: Brake, resolved: Resolved): Promise<FirstCatch> {
-    const all: Hold[] = [];
-    const lookedAt: string[] = [];
-    const on = new Set<string>();
+  /** What a brake is to catch at its engagement, but for engines that do not answer any more: there it is caught up with later. */
+  async #looks(resolved: Resolved): Promise<Look[]> {
+    const looks: Look[] = [];
     for (const [engine, rows] of resolved.byEngine) {
       const byGate = await this.#pausedByGate(engine, rows);
-      if (byGate === undefined) continue;
-      const found = catchAll(this.#brakes, resolved.selector, brake, engine.name, rows, "engagement", byGate);
-      const before = all.length;
-      for (const hold of found) all.push(before === 0 ? hold : { ...hold, order: all.length });
-      if (found.length > 0) on.add(engine.name);
-      lookedAt.push(engine.name);
+      if (byGate !== undefined) looks.push({ engine: engine.name, rows, byGate });
     }
-    return { holds: all, lookedAt, on };
+    return looks;
   }
 
   /**
-   * Writes an engaged brake with the first page of what it has caught, then the other pages: the engine is asked for what is
-   * written while the next page is. From the first page on it is engaged: what the disk refuses after that, or a crash leaves
-   * out, the reconciler catches.
+   * Writes an engaged brake with the first page of what it catches, then the other pages: the engine is asked for what is
+   * written while the next page is made. From the first page on it is engaged: what the disk refuses after that, or a crash
+   * leaves out, the reconciler catches.
    */
   #writeEngaged(
     brake: Brake,
-    { holds: caught, lookedAt, on }: FirstCatch,
+    selector: CompiledSelector,
+    looks: readonly Look[],
     claim: Claim | undefined,
     about: Parameters<Brakes["update"]>[2],
   ): Promise<void> {
+    const on = new Set(looks.filter(({ rows }) => rows.length > 0).map(({ engine }) => engine));
     return this.#catching.writing(brake.brakeId, on, async () => {
-      const first = caught.slice(0, pages.first);
+      const first = this.#catch(brake, selector, looks, pages.first);
       await this.#brakes.update("brake.engaged", { brakes: [brake], holds: first, claim }, about);
       try {
-        for (let from: number = pages.first; from < caught.length; from += pages.other) {
-          const holds = caught.slice(from, from + pages.other);
-          const message = `caught ${from + 1} to ${from + holds.length} of ${caught.length}`;
+        const others = this.#catch(brake, selector, looks);
+        for (let from = 0; from < others.length; from += pages.other) {
+          const holds = others.slice(from, from + pages.other);
+          const before = first.length + from;
+          const message = `caught ${before + 1} to ${before + holds.length} of ${first.length + others.length}`;
           await this.#brakes.update("brake.caught", { holds }, { ...about, message });
         }
       } catch {
         return;
       }
-      for (const engine of lookedAt) this.#catching.looked(brake, engine);
+      for (const { engine } of looks) this.#catching.looked(brake, engine);
     });
+  }
+
+  /** The holds that it does not have yet, on each engine from the first so many. */
+  #catch(brake: Brake, selector: CompiledSelector, looks: readonly Look[], most?: number): Hold[] {
+    const all: Hold[] = [];
+    for (const { engine, rows, byGate } of looks) {
+      const some = rows.slice(0, most);
+      const before = all.length;
+      for (const hold of catchAll(this.#brakes, selector, brake, engine, some, "engagement", byGate)) {
+        all.push(before === 0 ? hold : { ...hold, order: hold.order + before });
+      }
+    }
+    return all;
   }
 
   /** Those that a gate has paused; undefined where the engine does not answer any more: then it is caught up with later. */

@@ -21,9 +21,20 @@ const pace = {
   idle: 60_000,
   /** The longest that a round over very many leaves to the engine. */
   maxBreather: 400,
+  /** While more than this are on their way to a stand, it is looked when about half of them should have come there. */
+  many: 100,
   /** The longest pause after failures in a row. */
   maxBackOff: 5_000,
 } as const;
+
+/** What a look saw: how many came to a stand, how many of those that are to come there are left, and since when it was looked, ms. */
+interface Look {
+  readonly stood: number;
+  readonly left: number;
+  readonly lookedMs: number;
+}
+
+const nothing: Look = { stood: 0, left: 0, lookedMs: 0 };
 
 /** How an engine's reconciler is doing. */
 export interface ReconcilerState {
@@ -58,6 +69,12 @@ export class Reconciler {
   #roundTime: Date | undefined;
   #dueTime: number | undefined;
   #sweepTime = 0;
+  /** True where something was noted of holds since the round began. */
+  #noted = false;
+  /** True where the last look left some that are to come to a stand. */
+  #areComing = false;
+  /** Since when it is looked for what comes to a stand, on the monotonic clock, ms: the last look, or the beginning of the round. */
+  #lookTime = 0;
   #fault: ReconcilerState["fault"];
 
   /** @param releaseRate the most workflows that are let go in one second. */
@@ -87,7 +104,10 @@ export class Reconciler {
 
   start(): void {
     const unfollow = this.#on.follow();
-    const off = this.#on.brakes.onChange(() => this.wake());
+    const off = this.#on.brakes.onChange(({ isOrder }) => {
+      if (isOrder) this.wake();
+      else this.#noted = true;
+    });
     this.#running = this.#loop().finally(() => {
       off();
       unfollow();
@@ -116,15 +136,17 @@ export class Reconciler {
       let pauseMs: number = this.#lettingGo.hasGates ? pace.sweep : pace.idle;
       const began = performance.now();
       try {
-        const busy = await this.#round();
+        this.#noted = false;
+        if (!this.#areComing) this.#lookTime = began;
+        const after = await this.#round();
+        this.#areComing = after !== undefined && after.left > 0;
         this.#roundMs = Math.round(performance.now() - began);
         this.#roundTime = new Date();
-        this.#dueTime = busy ? Date.now() : undefined;
+        this.#dueTime = after === undefined ? undefined : Date.now();
         this.#fault = undefined;
         this.#outages.ended(this.#on.engine.name);
         failures = 0;
-        // A round over very many leaves the engine as much time as it took, within bounds.
-        if (busy) pauseMs = Math.min(Math.max(pace.round, this.#roundMs), pace.maxBreather);
+        if (after !== undefined) pauseMs = this.#pauseAfter(after);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
@@ -140,8 +162,18 @@ export class Reconciler {
     }
   }
 
-  /** One round over everything; false where there is nothing to hold and nothing to let go. */
-  async #round(): Promise<boolean> {
+  /** How long the engine is left alone after a round in which there was something to do, ms. */
+  #pauseAfter({ stood, left, lookedMs }: Look): number {
+    // A round over very many leaves the engine as much time as it took, within bounds.
+    const breather = Math.min(Math.max(pace.round, this.#roundMs), pace.maxBreather);
+    if (left <= pace.many) return this.#noted ? 0 : breather;
+    if (stood === 0) return breather;
+    const halfway = (lookedMs / stood) * left * 0.5;
+    return Math.min(Math.max(pace.round, halfway), pace.maxBreather);
+  }
+
+  /** One round over everything, with its look; undefined where there is nothing to hold and nothing to let go. */
+  async #round(): Promise<Look | undefined> {
     const standing = this.#catching.standing();
     const held = await this.#lettingGo.heldByNobody();
     await this.#halting.catchHeld(standing, held);
@@ -149,31 +181,36 @@ export class Reconciler {
     const { mine } = this.#on;
     if (standing.length === 0 && mine.size === 0) {
       this.#halting.rest();
-      return this.#lettingGo.isWaiting;
+      return this.#lettingGo.isWaiting ? nothing : undefined;
     }
     const pending = await this.#halting.round(standing, mine);
-    const stood = await this.#look(pending);
+    const look = await this.#look(pending);
     await this.#halting.noteAccepted();
     // Journals can wait: they are read when nothing more comes to a stand.
-    if (stood === 0) await this.#halting.fillReceipts(this.#on.mine);
-    return true;
+    if (look.stood === 0) await this.#halting.fillReceipts(this.#on.mine);
+    return look;
   }
 
-  /** Looks closer at what does not stand or move as it should, and now and then at everything; how many came to a stand. */
-  async #look(pending: ReadonlySet<string>): Promise<number> {
+  /** Looks closer at what does not stand or move as it should, and now and then at everything. */
+  async #look(pending: ReadonlySet<string>): Promise<Look> {
+    const now = performance.now();
+    const lookedMs = now - this.#lookTime;
+    this.#lookTime = now;
     const sweep = Date.now() - this.#sweepTime >= pace.sweep;
     if (sweep) this.#sweepTime = Date.now();
     const ids: string[] = [];
+    let halting = 0;
     for (const [id, all] of this.#on.mine) {
       const held = all.every(holds);
-      if (sweep || !held || (!pending.has(id) && all.some(({ hold }) => hold.halt.standstillTime === undefined)))
-        ids.push(id);
+      const comes = !pending.has(id) && all.some(({ hold }) => hold.halt.standstillTime === undefined);
+      if (held && comes) halting++;
+      if (sweep || !held || comes) ids.push(id);
     }
-    if (ids.length === 0) return 0;
+    if (ids.length === 0) return nothing;
     const shown = await this.#on.engine.statuses(ids, this.#on.signal);
     await this.#endings.round(ids.filter((id) => !shown.has(id)));
     const stood = await this.#halting.stand(ids.filter((id) => shown.get(id) === "paused" && this.#on.isHeld(id)));
     await this.#lettingGo.round(new Map([...shown].filter(([id]) => this.#on.on(id).some((one) => !holds(one)))));
-    return stood;
+    return { stood, left: Math.max(0, halting - stood), lookedMs };
   }
 }

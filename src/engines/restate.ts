@@ -34,7 +34,7 @@ const chunkSize = 200;
 /** How many invocations the batch endpoint takes. */
 const batchSize = 1000;
 /** More than this are asked for without naming them: the engine finds all that is open faster than so many by their ids. */
-const manyIds = 4_000;
+const manyIds = 2_000;
 /** Fewer than this are paused one by one: the documented way. */
 const fewIds = 4;
 /** How many pause or resume calls are under way at a time: more does not make the engine faster (facts/restate.md). */

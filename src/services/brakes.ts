@@ -60,6 +60,8 @@ const defaults = { sample: 10, page: 50, gateWaitMs: 1_000 } as const;
 const deadlineMargin = 250;
 /** Of a brake on very many, so many are looked at for their deadlines. */
 const deadlinesOf = 1_000;
+/** While more than this are on their way to a stand, engines are not asked for deadlines. */
+const manyComing = 100;
 /** An engine that has not told of them within this time is left out, ms. */
 const deadlinesWithinMs = 2_000;
 
@@ -347,6 +349,9 @@ async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
   const result = brakeViewOf(seen, deps);
   if (brake.state !== "ENGAGED") return result;
   if (whole) result.expressionFailures = catching.selector(brake).errors.count;
+  // What is asked of the engine meanwhile, it takes from the halt.
+  const coming = holds.filter(({ halt, ended }) => !ended && halt.standstillTime === undefined).length;
+  if (coming > manyComing) return result;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
   // Told as far as the engines answer: who asks for a brake gets it in any case, and waits for none that is slow.
   const configured = new Set(engines.select().map(({ name }) => name));

@@ -225,7 +225,7 @@ export type Brake = Message<"missioncontrol.v1.Brake"> & {
 
   /**
    * Held workflows that would be late: what is due for them before the brake expires (where it does not: within an hour), at
-   * most 100, the soonest first. Only in answers about one brake.
+   * most 100, the soonest first. Only in answers about one brake, and not while more than 100 are on their way to a stand.
    *
    * @generated from field: repeated missioncontrol.v1.DeadlineAtRisk deadlines_at_risk = 16;
    */

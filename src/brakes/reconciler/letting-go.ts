@@ -7,8 +7,11 @@ import { countOf, type EngineBrakes } from "./engine-brakes.ts";
 
 /** By default, the most workflows that are let go in one second on each engine. */
 export const defaultReleaseRate = 10_000;
-/** Workflows that are noted as let go in one write: the engine is asked for them while the next are written. */
-const pageSize = 2_000;
+/**
+ * Workflows that are noted as let go in one write. The first of them are few, so that the engine is asked for them as soon as
+ * possible; the others are written while it is busy with those.
+ */
+const pages = { first: 1_000, other: 10_000 } as const;
 /** Journals that are read in one round, for those that may still come to a pause. */
 const journalsPerRound = 200;
 
@@ -111,8 +114,8 @@ export class LettingGo {
   async #begin(fresh: ReadonlyMap<string, readonly Hold[]>, shown: ReadonlyMap<string, EngineStatus>): Promise<void> {
     const ids = [...fresh.keys()];
     let releasing: Promise<unknown> = Promise.resolve();
-    for (let from = 0; from < ids.length; from += pageSize) {
-      const page = ids.slice(from, from + pageSize);
+    for (let from = 0, size: number = pages.first; from < ids.length; from += size, size = pages.other) {
+      const page = ids.slice(from, from + size);
       const holds = page.flatMap((id) => fresh.get(id) ?? []);
       const noted = await this.#on.note("brake.letting-go", holds, `${countOf(holds)} to be let go`);
       await releasing;
