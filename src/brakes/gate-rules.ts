@@ -1,5 +1,3 @@
-import { fromJson } from "@bufbuild/protobuf";
-import { SelectorSchema } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import type { EngineRegistry } from "../engines/registry.ts";
 import { formatWorkflowId, parseWorkflowId } from "../engines/workflow-id.ts";
 import type { Logger } from "../log.ts";
@@ -9,7 +7,7 @@ import type { Catching } from "./catch.ts";
 import type { GateRule, Gates } from "./gates.ts";
 import { holds } from "./halt.ts";
 import type { GatesOfEngine } from "./reconciler/letting-go.ts";
-import { parseLabel } from "./selector/validate.ts";
+import type { GateRule as SelectorRule } from "./selector.ts";
 
 /** How long a release waits for gates to lower their rules, ms: one that is silent is not waited for. */
 const loweredMs = 1_000;
@@ -29,6 +27,8 @@ export class GateRules {
   readonly #gates: Gates;
   readonly #log: Logger;
   readonly #revisions = new Map<string, bigint>();
+  /** "brakeId engine" → its rule, until something of the brake changes; none of those that an engine has to be asked for. */
+  readonly #known = new Map<string, GateRule | undefined>();
   /** Engines whose rules could not be brought up to date. */
   readonly #untold = new Set<string>();
   /** engine → the engine's own ids of workflows that a gate paused and that nobody has looked at since. */
@@ -48,7 +48,11 @@ export class GateRules {
 
   /** `wake`: called when gates have paused something that no brake may be holding. */
   start(wake: (engine: string) => void): void {
-    const offChange = this.#brakes.onChange(() => void this.sync());
+    const offChange = this.#brakes.onChange(({ brakeIds }) => {
+      for (const brakeId of brakeIds)
+        for (const { name } of this.#engines.select()) this.#known.delete(`${brakeId} ${name}`);
+      void this.sync();
+    });
     const offHeld = this.#gates.onHeld((engine, ids, incomplete) => {
       if (incomplete) this.#catching.lookAgain();
       const strays = ids.filter((id) => this.#brakes.on(formatWorkflowId(engine, id)).length === 0);
@@ -148,7 +152,8 @@ export class GateRules {
     const rules: GateRule[] = [];
     for (const brake of this.#brakes.all()) {
       if (brake.state !== "ENGAGED") continue;
-      const rule = await this.#ruleFor(engine, brake);
+      const key = `${brake.brakeId} ${engine}`;
+      const rule = this.#known.has(key) ? this.#known.get(key) : await this.#ruleFor(engine, brake);
       if (rule && (rule.matchNew || rule.workflowIds.length > 0)) rules.push(rule);
     }
     return rules;
@@ -156,11 +161,21 @@ export class GateRules {
 
   async #ruleFor(engine: string, brake: Brake): Promise<GateRule | undefined> {
     const own = this.#catching.selector(brake).gateRule(engine);
-    if (own === undefined) return undefined;
-    const told = this.#labelsToTell(brake);
+    const key = `${brake.brakeId} ${engine}`;
+    if (own === undefined) {
+      this.#known.set(key, undefined);
+      return undefined;
+    }
     const byHandler = this.#engines.named(engine).capabilities.stepsFrom === "journal";
-    const handlers = told && byHandler ? await this.#handlers(engine, told) : [];
-    const labels = told && !byHandler ? told : {};
+    const asksEngine = byHandler && Object.keys(own.labels).length > 0;
+    const rule = this.#rule(engine, brake, own, asksEngine ? await this.#handlers(engine, own.labels) : [], !byHandler);
+    if (!asksEngine) this.#known.set(key, rule);
+    return rule;
+  }
+
+  /** @param knowsLabels true where the engine's gates do. */
+  #rule(engine: string, brake: Brake, own: SelectorRule, handlers: readonly string[], knowsLabels: boolean): GateRule {
+    const labels = knowsLabels ? own.labels : {};
     // While it is being let go in stages it catches nothing new.
     const catches = brake.release === undefined || brake.release.haltedBecause !== "";
     const matchNew = catches && (own.matchNew || handlers.length > 0 || Object.keys(labels).length > 0);
@@ -180,23 +195,6 @@ export class GateRules {
       namePrefix: own.namePrefix,
       labels,
     };
-  }
-
-  /** The labels, where they (with types and name) are all that is set: only then are they enough to tell what matches. */
-  #labelsToTell(brake: Brake): Readonly<Record<string, string>> | undefined {
-    const selector = fromJson(SelectorSchema, brake.selector);
-    const onlyLabels =
-      brake.scopes === undefined &&
-      selector.labels.length > 0 &&
-      selector.statuses.length === 0 &&
-      selector.workflowIds.length === 0 &&
-      selector.idPrefix === "" &&
-      selector.expression === "" &&
-      !selector.createdAfter &&
-      !selector.createdBefore;
-    return onlyLabels
-      ? Object.fromEntries(selector.labels.map(parseLabel).map(({ key, value }) => [key, value]))
-      : undefined;
   }
 
   /** Gates of an engine that knows its workflows itself know no labels, but the handlers that carry them. */

@@ -22,6 +22,8 @@ export interface GateRule {
   readonly namePrefix: string;
   /** The engine's own ids of workflows that match whatever else they are. */
   readonly workflowIds: readonly string[];
+  /** Only with all of these labels, which not every gate knows: where there are any, the fields above do not tell alone. */
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /**
@@ -165,16 +167,16 @@ export class CompiledSelector {
     const open = this.#statuses.length === openStatuses.length;
     // Gates cannot tell what is within reach: that is caught first, and then told by its id.
     const told =
-      open &&
-      !query.within &&
-      !query.labels &&
-      !query.createdAfter &&
-      !query.createdBefore &&
-      !query.idPrefix &&
-      !this.#judge;
+      open && !query.within && !query.createdAfter && !query.createdBefore && !query.idPrefix && !this.#judge;
     // Named ids alone decide; together with anything else, only those that are caught are known to match.
-    const named = told && types.length === 0 && namePrefix === "" ? query.ids : undefined;
-    return { matchNew: told && query.ids === undefined, types, namePrefix, workflowIds: named ?? [] };
+    const named = told && !query.labels && types.length === 0 && namePrefix === "" ? query.ids : undefined;
+    return {
+      matchNew: told && !query.labels && query.ids === undefined,
+      types,
+      namePrefix,
+      workflowIds: named ?? [],
+      labels: told && query.ids === undefined ? (query.labels ?? {}) : {},
+    };
   }
 
   /** A short sentence for people and the ledger, at most 200 characters, e.g. "type RefundAgent, label risk=high". */

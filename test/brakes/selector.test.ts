@@ -154,12 +154,14 @@ test("a gate can tell new workflows by types, name and engine alone", () => {
     types: [],
     namePrefix: "",
     workflowIds: [],
+    labels: {},
   });
   expect(compile({ engines: ["restate"], types: ["A"], namePrefix: "A/x" }).gateRule("restate")).toEqual({
     matchNew: true,
     types: ["A"],
     namePrefix: "A/x",
     workflowIds: [],
+    labels: {},
   });
   expect(compile({ engines: ["restate"] }).gateRule("lab")).toBeUndefined();
   const open = [Status.PENDING, Status.RUNNING, Status.PAUSED, Status.SILENT];
@@ -176,6 +178,21 @@ test.each([
   ["workflow_ids", { workflowIds: ["lab:x"] }],
 ])("a gate cannot tell new workflows by %s", (_what, init) => {
   expect(compile(init).gateRule("lab")?.matchNew).toBe(false);
+});
+
+test("a gate gets the labels only where with types and name they are all that decides", () => {
+  const labels = ["a=b", "c=d"];
+  const rule = compile({ labels, types: ["A"], namePrefix: "A/x" }).gateRule("lab");
+  expect(rule).toEqual({
+    matchNew: false,
+    types: ["A"],
+    namePrefix: "A/x",
+    workflowIds: [],
+    labels: { a: "b", c: "d" },
+  });
+  expect(compile({ labels, workflowIds: ["lab:x"] }).gateRule("lab")).toMatchObject({ labels: {}, workflowIds: [] });
+  expect(compile({ labels, expression: "true" }).gateRule("lab")?.labels).toEqual({});
+  expect(compile({ labels, statuses: [Status.RUNNING] }).gateRule("lab")?.labels).toEqual({});
 });
 
 test("a gate gets the ids only where they alone decide", () => {
