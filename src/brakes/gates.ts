@@ -66,6 +66,8 @@ export class Gates {
   readonly #limits: GateLimits;
   readonly #log: Logger;
   readonly #sets = new Map<string, RuleSet>();
+  /** The rules that were given, each with its copy. */
+  readonly #owns = new WeakMap<GateRule, GateRule>();
   readonly #attached = new Set<Attachment>();
   /** Gates whose connection broke a moment ago: they may be back any moment, and still be running steps. By instance. */
   readonly #lost = new Map<string, { readonly attachment: Attachment; readonly timer: NodeJS.Timeout }>();
@@ -94,16 +96,17 @@ export class Gates {
     const before = this.#sets.get(engine);
     if (before === undefined) throw new RangeError(`there is no engine ${engine} to gate`);
     // Of thousands nearly all are the very same.
+    const own = rules.map((rule) => this.#ownOf(rule));
     const isSame = (rule: GateRule, at: number) =>
       rule === before.rules[at] || isDeepStrictEqual(rule, before.rules[at]);
-    if (rules.length === before.rules.length && rules.every(isSame)) return before.revision;
+    if (own.length === before.rules.length && own.every(isSame)) return before.revision;
     const ids = rules.reduce((sum, rule) => sum + rule.workflowIds.length, 0);
     if (rules.length > this.#limits.rules || ids > this.#limits.workflowIds) {
       throw new RangeError(
         `gates carry at most ${this.#limits.rules} rules with ${this.#limits.workflowIds} workflow ids, not ${rules.length} with ${ids}`,
       );
     }
-    const set = this.#newSet(rules);
+    const set = this.#newSet(own);
     this.#sets.set(engine, set);
     for (const attachment of this.#attached) if (attachment.hello.engine === engine) attachment.wake();
     return set.revision;
@@ -250,6 +253,15 @@ export class Gates {
         this.#log.error({ err: error, engine }, "a gate's report could not be used");
       }
     }
+  }
+
+  /** A copy of the rule, the same one each time: who made it may change it. */
+  #ownOf(rule: GateRule): GateRule {
+    const known = this.#owns.get(rule);
+    if (known) return known;
+    const own = structuredClone(rule);
+    this.#owns.set(rule, own);
+    return own;
   }
 
   #newSet(rules: readonly GateRule[]): RuleSet {

@@ -31,25 +31,16 @@ export interface PolicySet {
  * unique in the folder, and fits the schema. Throws an Error that names all faults, each with its file and line or policy.
  */
 export async function readPolicies(dir: string): Promise<PolicySet> {
-  const all = await readdir(dir);
-  const files = all.filter((file) => file.endsWith(".cedar")).sort();
-  if (files.length === 0)
-    throw new Error(`policies: there is no .cedar file in ${dir}: nobody would be allowed anything`);
-  if (files.length > maxFiles) throw new Error(`policies: there are more than ${maxFiles} .cedar files in ${dir}`);
-  const hash = createHash("sha256");
-  const read = async (file: string): Promise<string> => {
-    const text = await readPolicyFile(dir, file);
-    hash.update(`${file}\0${Buffer.byteLength(text)}\0${text}`);
-    return text;
-  };
+  const { hash, texts } = await readTexts(dir);
 
   const faults: string[] = [];
   const policies: Record<string, string> = {};
   const messages = new Map<string, string>();
   let namesWorkflows = false;
   const fileOf = new Map<string, string>();
-  for (const file of files) {
-    for (const { id, text, message, namesWorkflow } of parts(await read(file), file, faults)) {
+  for (const [file, source] of texts) {
+    if (!isPolicies(file)) continue;
+    for (const { id, text, message, namesWorkflow } of parts(source, file, faults)) {
       namesWorkflows ||= namesWorkflow;
       if (fileOf.has(id)) faults.push(`${file}: the @id "${id}" is also in ${fileOf.get(id)}`);
       fileOf.set(id, file);
@@ -57,11 +48,38 @@ export async function readPolicies(dir: string): Promise<PolicySet> {
       if (message !== undefined) messages.set(id, message);
     }
   }
-  const schema = await read(schemaFile);
-  const windows = all.includes(freezes) ? readYaml(freezesFile, await read(freezes), freezes, faults)?.windows : [];
+  const schema = texts.get(schemaFile) ?? "";
+  const frozen = texts.get(freezes);
+  const windows = frozen === undefined ? [] : readYaml(freezesFile, frozen, freezes, faults)?.windows;
   if (faults.length === 0) faults.push(...schemaFaults(schema, policies, fileOf));
   if (faults.length > 0) throw new Error(`policies in ${dir} cannot be used:\n  ${faults.join("\n  ")}`);
-  return { dir, schema, policies, messages, namesWorkflows, freezes: windows ?? [], hash: hash.digest("hex") };
+  return { dir, schema, policies, messages, namesWorkflows, freezes: windows ?? [], hash };
+}
+
+/** The hash that the folder's policies have, whether they can be used or not. */
+export async function policiesHash(dir: string): Promise<string> {
+  return (await readTexts(dir)).hash;
+}
+
+/** The files that policies are made of, in the order of their names, the schema and the freezes last. */
+async function readTexts(dir: string): Promise<{ hash: string; texts: ReadonlyMap<string, string> }> {
+  const all = await readdir(dir);
+  const files = all.filter(isPolicies).sort();
+  if (files.length === 0)
+    throw new Error(`policies: there is no .cedar file in ${dir}: nobody would be allowed anything`);
+  if (files.length > maxFiles) throw new Error(`policies: there are more than ${maxFiles} .cedar files in ${dir}`);
+  const hash = createHash("sha256");
+  const texts = new Map<string, string>();
+  for (const file of [...files, schemaFile, ...(all.includes(freezes) ? [freezes] : [])]) {
+    const text = await readPolicyFile(dir, file);
+    hash.update(`${file}\0${Buffer.byteLength(text)}\0${text}`);
+    texts.set(file, text);
+  }
+  return { hash: hash.digest("hex"), texts };
+}
+
+function isPolicies(file: string): boolean {
+  return file.endsWith(".cedar");
 }
 
 /** The text of one file of the folder, within bounds. */

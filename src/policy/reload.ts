@@ -4,6 +4,7 @@ import { AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
 import type { EmbeddedPoint } from "./embedded.ts";
+import { policiesHash } from "./policy-files.ts";
 import { loadPolicies } from "./policy-tests.ts";
 
 /** How often it is looked whether a file of the folder has changed, ms. */
@@ -71,6 +72,11 @@ export class PolicyReload {
     // Two files are never written at once: what changed since the last look may change further.
     if (now === this.#read || now !== before) return;
     try {
+      // It was validated and tested when it was opened: a server that has just started has better things to do.
+      if (this.#read === "" && (await policiesHash(dir)) === this.#point.set.hash) {
+        this.#read = now;
+        return;
+      }
       const { set, tests } = await loadPolicies(dir);
       if (set.hash !== this.#point.set.hash) {
         const message = `policy set ${set.hash}, ${count(set.policies)} policies, ${tests} tests passed; before it ${this.#point.set.hash}`;
