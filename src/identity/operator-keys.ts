@@ -38,10 +38,15 @@ export interface ToBeSigned {
 /** Holds signatures of requests against the keys that are registered for their callers. */
 export class OperatorKeys {
   readonly #config: OperatorKeysConfig;
-  readonly #nonces = new LRUCache<string, true>({ max: maxNonces, ttl: 2 * windowMs });
+  readonly #nonces: LRUCache<string, true>;
 
-  constructor(config: OperatorKeysConfig = { keys: [], requiredRoles: [], requiredPermissions: [] }) {
+  /** @param max how many signatures are remembered. */
+  constructor(
+    config: OperatorKeysConfig = { keys: [], requiredRoles: [], requiredPermissions: [] },
+    { max = maxNonces } = {},
+  ) {
     this.#config = config;
+    this.#nonces = new LRUCache({ max, ttl: 2 * windowMs });
   }
 
   /**
@@ -73,7 +78,7 @@ export class OperatorKeys {
       const once = `${signed.key.id} ${signed.nonce}`;
       if (this.#nonces.has(once)) throw invalid("it was used before");
       // Those whose time is over are still counted until they are thrown out.
-      if (this.#nonces.size >= maxNonces && !this.#nonces.purgeStale())
+      if (this.#nonces.size >= this.#nonces.max && !this.#nonces.purgeStale())
         throw invalid("too many were used in the last minutes");
       this.#nonces.set(once, true);
       return note;

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { OperatorKeys } from "../../src/identity/operator-keys.ts";
 import type { Principal } from "../../src/identity/principal.ts";
@@ -20,12 +20,15 @@ const digest = new Uint8Array(32).fill(1);
 const now = Date.UTC(2026, 10, 28);
 const principal = { issuer: "https://a.example", subject: "alice", roles: ["sre"] } as unknown as Principal;
 
-const keys = () =>
-  new OperatorKeys({
-    keys: [{ issuer: "https://a.example", subject: "alice", key: alice.key }],
-    requiredRoles: ["sre_admin"],
-    requiredPermissions: ["brakes.release"],
-  });
+const keys = (remembered = {}) =>
+  new OperatorKeys(
+    {
+      keys: [{ issuer: "https://a.example", subject: "alice", key: alice.key }],
+      requiredRoles: ["sre_admin"],
+      requiredPermissions: ["brakes.release"],
+    },
+    remembered,
+  );
 const call = (header: string | null, more: object = {}) => ({
   principal,
   method,
@@ -92,6 +95,29 @@ describe("a control call", () => {
     expect(() => keys().verify(call(header, more), now)).toThrow(
       expect.objectContaining({ reason: "SIGNATURE_INVALID", message: expect.stringMatching(why as RegExp) }),
     );
+  });
+
+  it("is refused while as many signatures are remembered as can be, so that none is taken twice; they run out", () => {
+    vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] });
+    try {
+      const operator = keys({ max: 2 });
+      const first = signed();
+      for (const header of [first, signed()]) expect(operator.verify(call(header), now)).toBeDefined();
+      const tooMany = expect.objectContaining({
+        reason: "SIGNATURE_INVALID",
+        message: expect.stringMatching(/too many/),
+      });
+      expect(() => operator.verify(call(signed()), now)).toThrow(tooMany);
+      // As long as its time is good.
+      vi.advanceTimersByTime(9.9 * 60_000);
+      expect(() => operator.verify(call(signed()), now)).toThrow(tooMany);
+      expect(() => operator.verify(call(first), now)).toThrow(/it was used before/);
+      vi.advanceTimersByTime(0.2 * 60_000);
+      for (const header of [signed(), signed()]) expect(operator.verify(call(header), now)).toBeDefined();
+      expect(() => operator.verify(call(signed()), now)).toThrow(tooMany);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("that is not signed is taken, but for roles and permissions that have to", () => {

@@ -17,6 +17,7 @@ import { parseNote } from "../../src/proof/note.ts";
 import { ProofError } from "../../src/proof/proof-error.ts";
 import { decodeEntry } from "../../src/proof/receipt.ts";
 import type { VerifierKey } from "../../src/proof/verifier-key.ts";
+import { type Random, randomOf } from "../fixture/random.ts";
 import { type LedgerDirectory, ledgerDirectory } from "../ledger/ledger-directory.ts";
 import { python } from "./python.ts";
 
@@ -119,8 +120,6 @@ function verified(lines: readonly string[]): string {
     throw error;
   }
 }
-
-type Random = (below: number) => number;
 
 /** What somebody does to the database: the export is then written as a server would, with every line in itself right. */
 const inStore: Record<string, (stored: Stored, random: Random) => Stored> = {
@@ -274,15 +273,4 @@ function flipped(bytes: Uint8Array, random: Random): Uint8Array {
 function typed(text: string, random: Random): string {
   const at = random(text.length);
   return text.slice(0, at) + String.fromCharCode(0x20 + random(0x5f)) + text.slice(at + 1);
-}
-
-/** mulberry32: the same numbers for the same seed. */
-function randomOf(start: number): Random {
-  let state = start;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
