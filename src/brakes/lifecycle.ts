@@ -96,7 +96,7 @@ export class Lifecycle {
     }
     const { release } = brake;
     if (release?.staged && release.haltedBecause === "" && now >= release.stageTime + release.staged.watchMs) {
-      return () => this.#nextStage(brake, release, release.staged ?? { percent: 100, watchMs: 0, maxFailures: 0 }, now);
+      return () => this.#nextStage(brake, release, release.staged ?? { percent: 100, watchMs: 0, maxFailures: 0 });
     }
     return undefined;
   }
@@ -134,7 +134,7 @@ export class Lifecycle {
     return this.#update(action, { ...brake, state, release }, `released by itself: ${why}`);
   }
 
-  async #nextStage(brake: Brake, release: Release, staged: NonNullable<Release["staged"]>, now: number): Promise<void> {
+  async #nextStage(brake: Brake, release: Release, staged: NonNullable<Release["staged"]>): Promise<void> {
     const all = this.#brakes.holdsOf(brake.brakeId);
     const failed = await this.#mostFailures(
       staged.maxFailures,
@@ -151,11 +151,13 @@ export class Lifecycle {
       );
       return;
     }
+    // Looking took its time: the next stage is watched from when it begins.
+    const stageTime = Date.now();
     const letGo = Math.min(all.length, release.letGo + stageSize(all.length, staged.percent));
     const last = release.letGo >= all.length;
     const next: Brake = last
-      ? { ...brake, state: "RELEASED", release: { ...release, stageTime: now } }
-      : { ...brake, release: { ...release, letGo, stageTime: now } };
+      ? { ...brake, state: "RELEASED", release: { ...release, stageTime } }
+      : { ...brake, release: { ...release, letGo, stageTime } };
     await this.#update(
       last ? "brake.released" : "brake.stage",
       next,
