@@ -40,13 +40,13 @@ export class OperatorKeys {
   readonly #config: OperatorKeysConfig;
   readonly #nonces: LRUCache<string, true>;
 
-  /** @param max how many signatures are remembered. */
+  /** @param memory how many signatures are remembered, and by which clock. */
   constructor(
     config: OperatorKeysConfig = { keys: [], requiredRoles: [], requiredPermissions: [] },
-    { max = maxNonces } = {},
+    memory: { readonly max?: number; readonly perf?: { now(): number } } = {},
   ) {
     this.#config = config;
-    this.#nonces = new LRUCache({ max, ttl: 2 * windowMs });
+    this.#nonces = new LRUCache({ max: maxNonces, ttl: 2 * windowMs, ttlResolution: 0, ...memory });
   }
 
   /**
