@@ -68,10 +68,12 @@ export class Gates {
   readonly #sets = new Map<string, RuleSet>();
   /** The rules that were given, each with its copy. */
   readonly #owns = new WeakMap<GateRule, GateRule>();
-  readonly #attached = new Set<Attachment>();
+  /** By instance. */
+  readonly #attached = new Map<string, Attachment>();
   /** Gates whose connection broke a moment ago: they may be back any moment, and still be running steps. By instance. */
   readonly #lost = new Map<string, { readonly attachment: Attachment; readonly timer: NodeJS.Timeout }>();
-  readonly #changed = new Set<() => void>();
+  /** Who waits is told of each instance that attached, confirmed, was lost, or is given up. */
+  readonly #changed = new Set<(instance: string) => void>();
   readonly #heldListeners = new Set<HeldListener>();
   /** Above every revision of an earlier start, for as long as there are fewer than a thousand sets in each ms. */
   #revision = BigInt(Date.now()) * 1_000n;
@@ -108,13 +110,13 @@ export class Gates {
     }
     const set = this.#newSet(own);
     this.#sets.set(engine, set);
-    for (const attachment of this.#attached) if (attachment.hello.engine === engine) attachment.wake();
+    for (const attachment of this.#attached.values()) if (attachment.hello.engine === engine) attachment.wake();
     return set.revision;
   }
 
   /** The gates that are attached now, of one engine or of all. */
   attached(engine?: string): readonly AttachedGate[] {
-    return [...this.#attached]
+    return [...this.#attached.values()]
       .filter(({ hello }) => engine === undefined || hello.engine === engine)
       .map(({ hello, subject, since, confirmed }) => ({
         gate: hello.gate,
@@ -141,42 +143,44 @@ export class Gates {
     signal?.throwIfAborted();
     const asked = new Map<string, Attachment>();
     for (const { attachment } of this.#lost.values()) asked.set(attachment.hello.instance, attachment);
-    for (const attachment of this.#attached) asked.set(attachment.hello.instance, attachment);
+    for (const [instance, attachment] of this.#attached) asked.set(instance, attachment);
     for (const [instance, { hello }] of asked) if (hello.engine !== engine) asked.delete(instance);
 
-    /** What is known of each now; one that came back is another attachment of the same instance. */
-    const confirmations = () => {
-      const now = new Map([...this.#attached].map((attachment) => [attachment.hello.instance, attachment]));
-      return [...asked.values()].map(({ hello, confirmed }): GateConfirmation & { readonly pending: boolean } => {
-        const current = now.get(hello.instance);
-        const found = [confirmed, current?.confirmed].find((one) => one !== undefined && one.revision >= revision);
-        return {
-          gate: hello.gate,
-          instance: hello.instance,
-          attached: current !== undefined,
-          appliedTime: found?.time,
-          stepsInFlight: found?.stepsInFlight,
-          pending: found === undefined && (current !== undefined || this.#lost.has(hello.instance)),
-        };
-      });
-    };
+    /** What one of them confirmed; one that came back is another attachment of the same instance. */
+    const confirmationOf = ({ hello, confirmed }: Attachment) =>
+      [confirmed, this.#attached.get(hello.instance)?.confirmed].find((one) => one && one.revision >= revision);
+    const pending = new Set<string>();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const check = () => {
-      if (!confirmations().some(({ pending }) => pending)) resolve();
+    // One by one: what a thousand gates confirm must not be looked through a thousand times.
+    const look = (instance: string, attachment: Attachment) => {
+      const mayCome = this.#attached.has(instance) || this.#lost.has(instance);
+      if (mayCome && confirmationOf(attachment) === undefined) pending.add(instance);
+      else pending.delete(instance);
+    };
+    const check = (instance: string) => {
+      const attachment = asked.get(instance);
+      if (attachment === undefined) return;
+      look(instance, attachment);
+      if (pending.size === 0) resolve();
     };
     const abort = () => reject(signal?.reason);
     const timer = setTimeout(resolve, Math.max(0, ms));
     this.#changed.add(check);
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      check();
-      await promise;
+      for (const [instance, attachment] of asked) look(instance, attachment);
+      if (pending.size > 0) await promise;
     } finally {
       clearTimeout(timer);
       this.#changed.delete(check);
       signal?.removeEventListener("abort", abort);
     }
-    return confirmations().map(({ pending: _, ...confirmation }) => confirmation);
+    return [...asked.values()].map((attachment) => {
+      const { gate, instance } = attachment.hello;
+      const found = confirmationOf(attachment);
+      const attached = this.#attached.has(instance);
+      return { gate, instance, attached, appliedTime: found?.time, stepsInFlight: found?.stepsInFlight };
+    });
   }
 
   /**
@@ -201,39 +205,37 @@ export class Gates {
         `there is no engine "${engine}" here: a gate names one of ${[...this.#sets.keys()].join(", ")}`,
       );
     }
-    for (const other of this.#attached) {
-      if (other.hello.instance !== instance) continue;
-      other.end(new MissionControlError("GATE_REPLACED", `the gate ${hello.gate} has attached again`));
-    }
+    const replaced = new MissionControlError("GATE_REPLACED", `the gate ${hello.gate} has attached again`);
+    this.#attached.get(instance)?.end(replaced);
     if (this.#attached.size >= this.#limits.gates) {
       throw new MissionControlError("TOO_MANY_GATES", `${this.#limits.gates} gates are attached, which is the limit`);
     }
     const attachment = new Attachment(hello, subject, this.#limits, {
       current: () => this.#sets.get(engine) as RuleSet,
-      confirmed: () => this.#tellChange(),
+      confirmed: () => this.#tellChange(instance),
       held: (workflowIds, incomplete) => this.#tellHeld(engine, workflowIds, incomplete),
       ended: (left) => this.#detached(attachment, left),
     });
     this.#forget(instance);
-    this.#attached.add(attachment);
+    this.#attached.set(instance, attachment);
     signal.addEventListener("abort", () => attachment.end(signal.reason), { once: true });
     if (signal.aborted) attachment.end(signal.reason);
-    this.#tellChange();
+    this.#tellChange(instance);
     return attachment;
   }
 
   #detached(attachment: Attachment, left: boolean): void {
-    this.#attached.delete(attachment);
     const { instance } = attachment.hello;
+    this.#attached.delete(instance);
     if (!left && this.#lost.size < this.#limits.gates) {
       this.#forget(instance);
       const timer = setTimeout(() => {
         this.#lost.delete(instance);
-        this.#tellChange();
+        this.#tellChange(instance);
       }, this.#limits.rememberedMs).unref();
       this.#lost.set(instance, { attachment, timer });
     }
-    this.#tellChange();
+    this.#tellChange(instance);
   }
 
   #forget(instance: string): void {
@@ -241,8 +243,8 @@ export class Gates {
     this.#lost.delete(instance);
   }
 
-  #tellChange(): void {
-    for (const check of [...this.#changed]) check();
+  #tellChange(instance: string): void {
+    for (const check of [...this.#changed]) check(instance);
   }
 
   #tellHeld(engine: string, workflowIds: readonly string[], incomplete: boolean): void {
