@@ -1,4 +1,4 @@
-import type { Gate, Run, StepInFlight, WorkflowAbout } from "./index.ts";
+import type { Gate, Run, StepAbout, StepInFlight, WorkflowAbout } from "./index.ts";
 
 /** A handler as `callbacks` of LangChain and LangGraph take it. */
 export interface GateHandler {
@@ -37,15 +37,18 @@ const bubbles = new Set(["GraphInterrupt", "NodeInterrupt", "ParentCommand"]);
  * Gates a LangGraph.js graph, whose nodes and tools stay as they are:
  * `graph.compile().withConfig({ callbacks: [gateLangGraph(gate, { type: "SupportAgent" })] })`. Each run of the graph is a workflow, with
  * its thread as the label `thread`; each node and each tool that it calls is a step, and waits while a brake holds the run. A node
- * that is tried again is another step.
+ * that is tried again is another step. `toolInputs` tells what each tool is given; default false.
  */
-export function gateLangGraph(gate: Gate, about: Omit<WorkflowAbout, "id">): GateHandler {
+export function gateLangGraph(
+  gate: Gate,
+  { toolInputs = false, ...about }: Omit<WorkflowAbout, "id"> & { readonly toolInputs?: boolean },
+): GateHandler {
   /** By the id of each runnable that runs in it. */
   const runs = new Map<string, Run>();
   const steps = new Map<string, StepInFlight>();
-  const enter = async (run: Run, runId: string, name: string) => {
+  const enter = async (run: Run, runId: string, name: string, step: StepAbout = {}) => {
     try {
-      steps.set(runId, await run.enter(name));
+      steps.set(runId, await run.enter(name, step));
     } catch (error) {
       // What has not begun is not told to have ended.
       runs.delete(runId);
@@ -88,11 +91,21 @@ export function gateLangGraph(gate: Gate, about: Omit<WorkflowAbout, "id">): Gat
     },
     handleChainEnd: (_outputs, runId) => end(runId),
     handleChainError: (error, runId) => end(runId, { error }),
-    async handleToolStart(_tool, _input, runId, parentRunId, _tags, _metadata, runName) {
+    async handleToolStart(_tool, input, runId, parentRunId, _tags, _metadata, runName) {
       const run = runs.get(parentRunId ?? "");
-      if (run !== undefined) await enter(run, runId, `tool ${runName ?? ""}`.trim());
+      if (run === undefined) return;
+      await enter(run, runId, `tool ${runName ?? ""}`.trim(), toolInputs ? { inputs: given(input) } : {});
     },
     handleToolEnd: (_output, runId) => leave(runId),
     handleToolError: (error, runId) => leave(runId, { error }),
   };
+}
+
+/** LangChain tells what a tool is given as text, of JSON where it is an object. */
+function given(input: string): unknown {
+  try {
+    return JSON.parse(input);
+  } catch {
+    return input;
+  }
 }

@@ -70,6 +70,22 @@ test("with types and a name beside the labels, all of it has to match", async ()
   expect([held.begun, ...free.map(({ begun }) => begun)]).toEqual([false, true, true]);
 });
 
+test("labels with ids beside them hold those ids alone", async () => {
+  const run = gate.start({ type: "Refund", labels: { team: "payments" } });
+  runs.push(run);
+  await vi.waitFor(() => expect(gate.state().unacknowledgedReports).toBe(0));
+  await engage({ labels: ["team=payments"], workflowIds: [`attached:${run.id}`] });
+  let begun = false;
+  const held = run.step("pay", () => {
+    begun = true;
+  });
+  const free = asking({ team: "payments" });
+  await free.ended;
+  expect([begun, free.begun]).toEqual([false, true]);
+  run.cancel();
+  await expect(held).rejects.toThrow("has ended");
+});
+
 test.each([
   ["an expression", { expression: 'workflow.type == "Refund"' }],
   ["a status", { statuses: [2] }],

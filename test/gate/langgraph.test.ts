@@ -168,6 +168,23 @@ test("a node that hands over to its parent graph has not failed either, and the 
   expect(ran).toEqual(["other"]);
 });
 
+test("what tools are given is told where it is asked for", async () => {
+  await server.close();
+  await server.start([], { redact: ["order"], maxBytes: 200 });
+  for (const toolInputs of [false, true]) {
+    const callbacks = [gateLangGraph(gate, { type: `Support ${toolInputs}`, toolInputs })];
+    await supportGraph(ledger).withConfig({ callbacks }).invoke(asking("Where is A-1001?"));
+  }
+  await told();
+  const inputsOf = async (type: string) => {
+    const [run] = await server.agents.list({ types: [type], limit: 1 });
+    const tools = (await server.agents.trace(String(run?.id)))?.filter(({ name }) => name.startsWith("tool "));
+    return tools?.map(({ inputs }) => inputs);
+  };
+  expect(await inputsOf("Support false")).toEqual([undefined, undefined]);
+  expect(await inputsOf("Support true")).toEqual(['{"order":"(redacted)"}', '{"order":"(redacted)","cents":2499}']);
+});
+
 test("a tool that fails is a step that failed, and so is the run that ends with it", async () => {
   const fails = tool(
     () => {

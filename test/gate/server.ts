@@ -11,6 +11,7 @@ import { Brakes } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { GateLimits } from "../../src/brakes/gate-attachment.ts";
 import { type GateRule, Gates } from "../../src/brakes/gates.ts";
+import type { InputsConfig } from "../../src/engines/gate/inputs.ts";
 import { GateEngine } from "../../src/engines/gate.ts";
 import { createPort } from "../../src/http/port.ts";
 import { openDevIssuer } from "../../src/identity/dev-issuer.ts";
@@ -49,10 +50,10 @@ export interface GateServer {
   entries(): Promise<AuditEntry[]>;
   /**
    * Stops it as its process would; `start` has it serve again, on the same port, with these rules for the gates of "agents" from its
-   * beginning on.
+   * beginning on, and what they tell of inputs kept so.
    */
   close(): Promise<void>;
-  start(rules?: readonly GateRule[]): Promise<void>;
+  start(rules?: readonly GateRule[], inputs?: InputsConfig): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -88,10 +89,10 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
   let agents = await GateEngine.open("agents", store, log);
   const noting = (service: DescService) =>
     Object.fromEntries(service.methods.map(({ localName, name }) => [localName, () => reached.push(name) && {}]));
-  const listen = async (port: number, rules: readonly GateRule[] = []) => {
+  const listen = async (port: number, rules: readonly GateRule[] = [], inputs?: InputsConfig) => {
     gates = new Gates({ engines, log, limits });
     gates.setRules("agents", rules);
-    const reports = new Map([["agents", new GateReports(agents.runs, log)]]);
+    const reports = new Map([["agents", new GateReports(agents.runs, log, inputs)]]);
     const opened = await createPort({
       host: "127.0.0.1",
       port,
@@ -131,9 +132,9 @@ export async function startGateServer(limits: Partial<GateLimits> = {}): Promise
       await current.close(200);
       await agents.close();
     },
-    async start(rules) {
+    async start(rules, inputs) {
       agents = await GateEngine.open("agents", store, log);
-      current = await listen(port, rules);
+      current = await listen(port, rules, inputs);
     },
     async stop() {
       await current.close(200);
