@@ -71,7 +71,7 @@ export async function startDevMode(
     } as const;
     const given = file.engines ?? [];
     // An entry of the file takes the place of dev mode's own.
-    const ownGates = devGateEngines.filter(({ name }) => !given.some((one) => one.name === name));
+    const ownGates = devGateEngines(config.keepInputs).filter(({ name }) => !given.some((one) => one.name === name));
     const gateEngines = [...gatesAmong(given), ...ownGates];
     engines.push(...openEngines([embedded, ...given]));
     const configured = configuredOptions(file);

@@ -17,6 +17,8 @@ export interface DevConfig {
   readonly agents: boolean;
   /** The embedded engine's virtual queues, which its next release turns on. */
   readonly virtualQueues: boolean;
+  /** Whether what runs of dev mode's own gate engines are given is kept, without secrets. */
+  readonly keepInputs: boolean;
   /** Drill the brake after so much time, again and again, ms; undefined: only when asked. */
   readonly drillEveryMs: number | undefined;
   /** Why to go on with a ledger that is not what was published; undefined: not. */
@@ -40,6 +42,8 @@ Options (each also as an environment variable; both win over the configuration f
   --agents-port <n>   the sample agents' port (MC_AGENTS_PORT, default 8031)
   --no-agents         start no sample agents (MC_AGENTS=false)
   --virtual-queues    start the engine with virtual queues on (MC_VIRTUAL_QUEUES=true)
+  --keep-inputs       keep what runs on dev mode's own engines "ai-first" and "agents" are given, without secrets, for
+                      their traces (MC_KEEP_INPUTS=true); in a configuration file: inputs of an engine
   --drill-every <t>   drill the brake on a canary that often, 1m to 24h, like 10m (MC_DRILL_EVERY; default: only when
                       somebody asks for it, with mctl brake drill)
   --log-level <level> debug, info, warn or error on stderr (MC_LOG_LEVEL, default error); the file below the
@@ -96,6 +100,7 @@ export function readDevConfig(args: readonly string[], env: Readonly<Record<stri
     agentsPort: port("agents-port", "MC_AGENTS_PORT", 8031),
     agents: truth("agents", "MC_AGENTS", true),
     virtualQueues: truth("virtual-queues", "MC_VIRTUAL_QUEUES", false),
+    keepInputs: truth("keep-inputs", "MC_KEEP_INPUTS", false),
     drillEveryMs: period("drill-every", "MC_DRILL_EVERY"),
     acknowledgeLedgerRollback: text("acknowledge-ledger-rollback", "", "") || undefined,
     logLevel: text("log-level", "MC_LOG_LEVEL", file.log_level ?? "error"),
@@ -134,6 +139,7 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
         "agents-port": { type: "string" },
         agents: { type: "boolean" },
         "virtual-queues": { type: "boolean" },
+        "keep-inputs": { type: "boolean" },
         "drill-every": { type: "string" },
         "log-level": { type: "string" },
         "acknowledge-ledger-rollback": { type: "string" },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { ConfigError } from "../../src/config/config-error.ts";
 import { readDevConfig } from "../../src/config/dev-config.ts";
+import { devGateEngines } from "../../src/dev/gate-engines.ts";
 
 test.each([
   [["--drill-every", "10m"], 600_000],
@@ -30,6 +31,15 @@ test.each(["59s", "0m", "25h", "1441m", "10", "often", "-5m"])(
 
 test("drills need the sample agents", () => {
   expect(() => readDevConfig(["--drill-every", "10m", "--no-agents"], {})).toThrow("needs the sample agents");
+});
+
+test("what runs of dev mode's own gate engines are given is kept only where that is asked for", () => {
+  expect(readDevConfig([], {}).keepInputs).toBe(false);
+  expect(readDevConfig([], { MC_KEEP_INPUTS: "true" }).keepInputs).toBe(true);
+  expect(readDevConfig(["--keep-inputs"], {}).keepInputs).toBe(true);
+  expect(devGateEngines(false).map(({ inputs }) => inputs)).toEqual([undefined, undefined]);
+  const kept = { redact: [], maxBytes: 4096 };
+  expect(devGateEngines(true).map(({ inputs }) => inputs)).toEqual([kept, kept]);
 });
 
 describe("with a configuration file", () => {

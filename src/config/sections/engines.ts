@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { type GateConfig, gateDefaults } from "../../engines/gate/config.ts";
+import { defaultInputs } from "../../engines/gate/inputs.ts";
 import type { RestateConfig } from "../../engines/open.ts";
 import { duration, name, section } from "../section.ts";
 
@@ -44,7 +45,7 @@ const inputs = section({
     .max(100)
     .default([]),
   /** Of one input. */
-  max_bytes: z.int().min(64).max(65_536).default(4096),
+  max_bytes: z.int().min(64).max(65_536).default(defaultInputs.maxBytes),
 }).transform(({ keep, redact, max_bytes }): GateConfig["inputs"] =>
   keep ? { redact, maxBytes: max_bytes } : undefined,
 );

@@ -11,6 +11,9 @@ export interface InputsConfig {
   readonly maxBytes: number;
 }
 
+/** Where an entry has inputs kept, and says nothing else. */
+export const defaultInputs: InputsConfig = { redact: [], maxBytes: 4096 };
+
 /** The value of a key that contains one of these is never kept, whatever is configured. */
 const secretWords = [
   "password",
