@@ -1,8 +1,10 @@
 import { createServer } from "node:http2";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Access, PolicyPoint_Outcome as Outcome } from "../../gen/missioncontrol/v1/access_pb.ts";
 import { AuditEntry_Phase as Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
@@ -29,8 +31,12 @@ test("while K-OS is away nothing goes on but an emergency pause by an sre_admin,
         form: "grpc",
         url: new URL(await nobody(createServer())),
         whenUnreachable: [
-          { actions: ["audit.list"], roles: ["sre_admin"], emergencyOnly: false },
-          { actions: ["runtime.pause"], roles: ["sre_admin"], emergencyOnly: true },
+          {
+            actions: ["audit.list", "access.get", "policy.explain", "brakes.preview"],
+            roles: ["sre_admin"],
+            emergencyOnly: false,
+          },
+          { actions: ["runtime.pause", "runtime.brake"], roles: ["sre_admin"], emergencyOnly: true },
         ],
       },
     ],
@@ -46,7 +52,27 @@ test("while K-OS is away nothing goes on but an emergency pause by an sre_admin,
   ]);
   const paused = await server.control.pauseWorkflow({ ...call, emergency: true });
   expect(paused.newStatus).toBe(Status.PAUSED);
-  expect(lines.filter((line) => line.includes("POLICY BYPASSED"))).toHaveLength(1);
+  const bypassed = () =>
+    lines
+      .map((line) => JSON.parse(line) as { msg: string; action: string })
+      .filter(({ msg }) => msg.startsWith("POLICY BYPASSED"))
+      .map(({ action }) => action);
+  expect(bypassed()).toEqual(["runtime.pause"]);
+  // Whoever only asks whether they might goes on without nobody.
+  const transport = createGrpcTransport({ baseUrl: server.url });
+  const access = createClient(Access, transport);
+  const headers = { authorization: `Bearer ${await server.token(["sre_admin", "auditor"])}` };
+  const { workflowId } = call;
+  const policy = {
+    points: expect.arrayContaining([expect.objectContaining({ point: "kos", outcome: Outcome.BYPASSED })]),
+  };
+  const may = await access.getAccess({ workflowId, action: ["pause"], emergency: true }, { headers });
+  expect(may.actions).toMatchObject([{ action: "runtime.pause", policy }]);
+  const explained = await access.explainPolicy({ workflowId, action: "runtime.pause", emergency: true }, { headers });
+  expect(explained.decision).toMatchObject(policy);
+  const preview = await server.brakes.previewBrake({ selector: { types: ["Awaiter"] }, emergency: true });
+  expect(preview.policyDenial).toBe("");
+  expect(bypassed()).toEqual(["runtime.pause", "access.get", "policy.explain", "brakes.preview"]);
   const { entries } = await server.audit.listAuditEntries({ pageSize: 10, target: call.workflowId });
   const told = entries.map(({ phase, emergency, decision }) => [
     phase,
