@@ -1,7 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import {
   type AuditEntry,
@@ -14,7 +15,10 @@ import { ExportVerifier, lineText } from "../../src/proof/export.ts";
 import { LogKeys } from "../../src/proof/log-keys.ts";
 import { verifyConsistency } from "../../src/proof/merkle.ts";
 import { decodeEntry } from "../../src/proof/receipt.ts";
+import { openSqlite } from "../../src/store/sqlite.ts";
+import { createServeDirectory } from "../fixture/serve-process.ts";
 import { python } from "../proof/python.ts";
+import { entry } from "../store/entry.ts";
 import { ledgerDirectory, type OpenLedger } from "./ledger-directory.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -32,6 +36,35 @@ async function exportLines({ proofs }: OpenLedger, withNotes = true): Promise<st
   const notes = withNotes ? { prunings, acknowledgements } : {};
   return [...lines, text({ case: "end", value: { checkpoint: checkpoint.note, keyRotations, ...notes } })];
 }
+
+it("keeps entries for seven years, or for as long as is configured", async () => {
+  const server = await createServeDirectory();
+  try {
+    mkdirSync(join(server.dir, "data"), { mode: 0o700 });
+    const store = openSqlite(join(server.dir, "data", "mission-control.db"));
+    const aged = (days: number) =>
+      Array.from({ length: 600 }, () => entry({ time: timestampFromMs(Date.now() - days * dayMs) }));
+    await store.commit({ entries: [...aged(2558), ...aged(2556), ...aged(100)] });
+    await store.close();
+    const authorization = `Bearer ${await server.issuer.token({ subject: "anna", roles: ["auditor"] })}`;
+    const pruned = async () => {
+      const url = `http://127.0.0.1:${server.port}/v1/audit/entries?action=ledger.pruned`;
+      const answer = await fetch(url, { headers: { authorization } });
+      const { entries = [] } = (await answer.json()) as { entries?: { message: string }[] };
+      return entries.map(({ message }) => message);
+    };
+    const first = await server.start(server.config());
+    const sevenYears = expect.stringMatching(/^256 entries, up to entry 256, were older than 2557 days/);
+    await expect.poll(pruned, { timeout: 10_000 }).toEqual([sevenYears]);
+    first.child.kill("SIGTERM");
+    await first.ended;
+    await server.start({ ...server.config(), ledger: { retention: "200d" } });
+    const configured = expect.stringMatching(/^512 entries, up to entry 768, were older than 200 days/);
+    await expect.poll(pruned, { timeout: 10_000 }).toEqual([configured, sevenYears]);
+  } finally {
+    await server.remove();
+  }
+});
 
 it("prunes what is too old from the front, with a signed note and an entry; all that is left is proved as before", async () => {
   const directory = ledgerDirectory();
