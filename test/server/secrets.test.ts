@@ -1,18 +1,27 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { request } from "node:http";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { toJsonString } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { ListAuditEntriesResponseSchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
+import {
+  AuditEntrySchema,
+  FollowAuditEntriesResponseSchema,
+  ListAuditEntriesResponseSchema,
+  AuditEntry_Phase as Phase,
+} from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind, MissionControl } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import { TraceEntry_Kind as Entry, Workflow_Status as Status } from "../../gen/missioncontrol/v1/workflow_pb.ts";
 import { gateDefaults } from "../../src/engines/gate/config.ts";
 import { createGate } from "../../src/gate/index.ts";
+import { openPublishers } from "../../src/ledger/publishers.ts";
+import { onTerminal } from "../cli/console.ts";
 import { call, type Door, doorOf, doorsOf, readUntil } from "../fixture/protocols.ts";
 import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../fixture/server.ts";
@@ -23,11 +32,20 @@ const { listWorkflows, getWorkflow, getWorkflowTrace, watchWorkflows, pauseWorkf
 const wait = durationFromMs(15_000);
 
 const streamed = join(mkdtempSync(join(tmpdir(), "mc-secrets-")), "siem.jsonl");
+/** A collector and a witness: all that they are sent. */
+let sent = "";
+const receiver = createServer(async (req, res) => {
+  sent += `${req.url} ${await text(req)}\n`;
+  res.end(req.url === "/v1/logs" ? "{}" : "");
+});
 let engine: TestEngine;
 let server: TestServer;
 /** All that the server logged, at the lowest level, with nothing redacted. */
 let logged = "";
 beforeAll(async () => {
+  receiver.listen(0, "127.0.0.1");
+  await once(receiver, "listening");
+  const receiverUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
   engine = await startTestEngine();
   const write = (line: string) => {
     logged += line;
@@ -36,7 +54,11 @@ beforeAll(async () => {
   const inputs = { redact: ["iban"], maxBytes: 4096 };
   server = await startTestServer(engine.adminSocket, {
     log,
-    ledgerStreams: [{ name: "siem", file: streamed }],
+    ledgerStreams: [
+      { name: "siem", file: streamed },
+      { name: "otel", url: new URL(`${receiverUrl}/v1/logs`) },
+    ],
+    checkpointPublishers: openPublishers({ witnesses: [receiverUrl] }, process.stdout),
     gateEngines: [
       { name: "ai-first", kind: "ai-first", ...gateDefaults },
       { name: "ai-first-kept", kind: "ai-first", ...gateDefaults, inputs },
@@ -48,29 +70,73 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.stop();
   await engine?.stop();
+  receiver.close();
   rmSync(dirname(streamed), { recursive: true });
 });
 
-/** Where a text is found: in the log, in the metrics, in the ledger as an auditor reads it, in which files (checkpoints, streams). */
-async function whereIs(text: string): Promise<string[]> {
-  const places = logged.includes(text) ? ["log"] : [];
+/** An export with its bytes as they are, and the receipts of what was asked of workflows. */
+async function proofs(): Promise<{ exported: Buffer; receipts: Buffer }> {
+  const exported: Uint8Array[] = [];
+  const receipts: Uint8Array[] = [];
+  for await (const { line } of server.audit.exportAuditEntries({})) {
+    if (line.case !== "entry" || line.value.entry === undefined) continue;
+    const { bytes, disclosures, entry } = line.value;
+    exported.push(bytes, Buffer.from(toJsonString(AuditEntrySchema, entry)), ...disclosures.map(({ value }) => value));
+    if (entry.phase !== Phase.INTENT) continue;
+    const { receipt } = await server.audit.getAuditReceipt({ entryId: entry.entryId });
+    if (receipt) receipts.push(receipt.entry, ...receipt.disclosures.map(({ value }) => value));
+  }
+  return { exported: Buffer.concat(exported), receipts: Buffer.concat(receipts) };
+}
+
+/** The first entries of all that there are, as they are followed. */
+async function followed(): Promise<string> {
+  let said = "";
+  for await (const message of server.audit.followAuditEntries({ after: 0n })) {
+    if (message.entry === undefined) break;
+    said += toJsonString(FollowAuditEntriesResponseSchema, message);
+  }
+  return said;
+}
+
+/**
+ * All that can be seen: the log, the metrics, the ledger as an auditor reads, follows, exports and proves it, what a collector and a
+ * witness got, the files (checkpoints, streams).
+ */
+async function look(): Promise<Map<string, Buffer>> {
   const authorization = `Bearer ${await server.token()}`;
   const metrics = await fetch(`${server.url}/metrics`, { headers: { authorization } });
   expect(metrics.status).toBe(200);
-  if ((await metrics.text()).includes(text)) places.push("metrics");
+  const { exported, receipts } = await proofs();
+  const seen = new Map([
+    ["log", Buffer.from(logged)],
+    ["metrics", Buffer.from(await metrics.arrayBuffer())],
+    ["export", exported],
+    ["receipts", receipts],
+    ["follow", Buffer.from(await followed())],
+    ["receiver", Buffer.from(sent)],
+  ]);
+  const add = (place: string, bytes: Buffer) => seen.set(place, Buffer.concat([seen.get(place) ?? Buffer.of(), bytes]));
   let pageToken = "";
   do {
     const page = await server.audit.listAuditEntries({ pageSize: 1000, pageToken });
-    if (toJsonString(ListAuditEntriesResponseSchema, page).includes(text)) places.push("ledger");
+    add("ledger", Buffer.from(toJsonString(ListAuditEntriesResponseSchema, page)));
     pageToken = page.nextPageToken;
   } while (pageToken !== "");
   for (const dir of [server.dataDir, dirname(streamed)]) {
     for (const name of readdirSync(dir, { recursive: true, withFileTypes: true })) {
-      if (!name.isFile()) continue;
-      if (readFileSync(join(name.parentPath, name.name)).includes(text)) places.push(name.name);
+      if (name.isFile()) add(name.name, readFileSync(join(name.parentPath, name.name)));
     }
   }
-  return [...new Set(places)];
+  return seen;
+}
+
+function placesOf(text: string, seen: ReadonlyMap<string, Buffer>): string[] {
+  return [...seen].filter(([, bytes]) => bytes.includes(text)).map(([place]) => place);
+}
+
+async function whereIs(text: string): Promise<string[]> {
+  return placesOf(text, await look());
 }
 
 /** Starts an invocation whose request to the engine carries headers of its own. */
@@ -199,8 +265,11 @@ test("no token, no header, nothing of what agents get or give is in the log, in 
   await server.restart();
 
   // The search can find: what belongs there is there.
+  await expect.poll(() => sent, { timeout: 10_000 }).toContain("canary-of-the-search");
+  expect(sent).toContain("/add-checkpoint old ");
+  const everywhere = ["ledger", "export", "receipts", "follow", "receiver", "siem.jsonl"];
   expect(await whereIs("canary-of-the-search")).toEqual(
-    expect.arrayContaining(["ledger", expect.stringContaining("mission-control.db")]),
+    expect.arrayContaining([...everywhere, expect.stringContaining("mission-control.db")]),
   );
   expect(logged).toContain(workflowId);
   // The canaries were planted: the engine has them.
@@ -209,7 +278,48 @@ test("no token, no header, nothing of what agents get or give is in the log, in 
 
   expect(await whereIs("(token)")).toEqual(expect.arrayContaining(["ledger", "siem.jsonl"]));
   expect(readdirSync(join(server.dataDir, "checkpoints"))).toContain("checkpoint");
-  for (const [what, text] of Object.entries(secrets)) expect(await whereIs(text), what).toEqual([]);
+  const seen = await look();
+  for (const [what, text] of Object.entries(secrets)) expect(placesOf(text, seen), what).toEqual([]);
+});
+
+test("no token of a gate, made or used, is anywhere but in the answer to who made it", async () => {
+  const token = { name: "canary-gate", engine: "restate", reason: "test" };
+  const { secret, gateToken } = await server.gateTokens.createGateToken(token);
+  await server.brakes.engageBrake({ selector: { types: ["NoSuchType"] }, reason: `with ${secret}` });
+  for (const path of [`/v1/gates/ai-first/${secret}`, `/v1/workflows/${secret}`, `/v1/nothing?token=${secret}`]) {
+    await fetch(`${server.url}${path}`, { method: "POST", headers: { authorization: `Bearer ${secret}` }, body: "{}" });
+  }
+  await server.gateTokens.revokeGateToken({ gateTokenId: gateToken?.gateTokenId ?? "", reason: secret });
+  expect(await whereIs("canary-gate")).toContain("ledger");
+  expect(await whereIs(secret.slice("mcgt_".length))).toEqual([]);
+});
+
+test("mctl tells nothing of the token that it calls with, however it fails", async () => {
+  const good = await server.token(["viewer"], "alice");
+  const [header, payload = "", signature = ""] = good.split(".");
+  const expired = await server.issuer.signDevToken({ subject: "alice", roles: ["sre"], expiresIn: -60 });
+  const file = join(server.dataDir, "token");
+  const commands = [
+    ["list"],
+    ["get", "restate:inv_none"],
+    ["pause", "restate:inv_none", "--reason", "x"],
+    ["audit", "list"],
+    ["list", "--server", "http://127.0.0.1:1"],
+    ["list", "-o", "yaml"],
+  ];
+  for (const token of [good, expired, `${header}.${payload}.AAAA`, "canary of a token, which is none"]) {
+    writeFileSync(file, token, { mode: 0o600 });
+    const runs = commands.map((args) => onTerminal(["--server", server.url, ...args, "--token-file", file]));
+    const [first] = await Promise.all(runs);
+    expect(first?.code === 0).toBe(token === good);
+    for (const { stdout, stderr } of await Promise.all(runs)) {
+      const said = stdout + stderr;
+      for (const secret of [payload, signature, ...expired.split(".").slice(1), "canary of a token"]) {
+        expect(said).not.toContain(secret);
+      }
+    }
+  }
+  rmSync(file);
 });
 
 test("a stranger's body is not even looked at; of a caller's that cannot be read nothing is recorded, though they are told", async () => {
