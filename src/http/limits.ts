@@ -10,8 +10,10 @@ export interface Limits {
   readonly headerMs: number;
   /** From the end of the headers to the end of the body of a request with one message. */
   readonly bodyMs: number;
-  /** From the connection to the bytes that tell what it speaks; and for a TLS handshake. */
+  /** From the connection to the bytes that tell what it speaks. */
   readonly sniffMs: number;
+  /** For a TLS handshake. Of thousands that begin at once the last has to wait for all the others. */
+  readonly handshakeMs: number;
   /** Between two looks at whether the TLS files have changed. */
   readonly tlsReloadMs: number;
   /** A connection without a request in flight is closed after it. */
@@ -49,6 +51,7 @@ export const defaultLimits: Limits = {
   headerMs: 10_000,
   bodyMs: 30_000,
   sniffMs: 5_000,
+  handshakeMs: 30_000,
   tlsReloadMs: 10_000,
   idleMs: 120_000,
   stallMs: 60_000,

@@ -53,7 +53,7 @@ const noTicket = constants.SSL_OP_NO_TICKET;
  */
 export async function openTls(options: {
   config: TlsConfig;
-  limits: Pick<Limits, "sniffMs" | "tlsReloadMs">;
+  limits: Pick<Limits, "handshakeMs" | "tlsReloadMs">;
   log: Logger;
   accept: { http1: (socket: Socket) => void; http2: (socket: Socket) => void };
 }): Promise<Tls> {
@@ -64,7 +64,7 @@ export async function openTls(options: {
   const server = createServer({
     ...files.context,
     ALPNProtocols: ["h2", "http/1.1"],
-    handshakeTimeout: limits.sniffMs,
+    handshakeTimeout: limits.handshakeMs,
     requestCert: asksClients,
     // One that was sent is looked at below: Node's own check would refuse also whoever sends none.
     rejectUnauthorized: asksClients && config.requireClientCertificate,
