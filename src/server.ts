@@ -220,7 +220,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     revocations,
   });
   const brakes = await Brakes.open(store, ledger);
-  const catching = new Catching(brakes, engineNames);
+  const catching = new Catching(brakes);
   const outages = new Outages(engineNames, catching);
   for (const { name, runs } of gateEngines) {
     runs.holdBy(

@@ -6,21 +6,19 @@ import { Reach } from "../policy/reach.ts";
 import type { Brake, Hold, Traits } from "../store/brake.ts";
 import type { Brakes } from "./brakes.ts";
 import { beginHalt, holds } from "./halt.ts";
-import { type CompiledSelector, compileSelector } from "./selector.ts";
+import { type CompiledSelector, recompileSelector } from "./selector.ts";
 
 /** Which brakes catch workflows, and what they look for. */
 export class Catching {
   readonly #brakes: Brakes;
-  readonly #engines: readonly string[];
   readonly #selectors = new Map<string, CompiledSelector>();
   /** "brakeId engine": looked at everything once since the server started. */
   readonly #looked = new Set<string>();
   /** Brakes for which a command is writing what it has caught, with the engines that it was caught on. */
   readonly #writing = new Map<string, ReadonlySet<string>>();
 
-  constructor(brakes: Brakes, engines: readonly string[]) {
+  constructor(brakes: Brakes) {
     this.#brakes = brakes;
-    this.#engines = engines;
   }
 
   /** Selectors' brakes that are engaged and not being let go. */
@@ -63,7 +61,7 @@ export class Catching {
       for (const id of this.#selectors.keys()) if (!this.#brakes.active(id)) this.#selectors.delete(id);
     }
     const selector = fromJson(SelectorSchema, brake.selector);
-    const compiled = compileSelector(selector, this.#engines, new Reach(brake.scopes));
+    const compiled = recompileSelector(selector, new Reach(brake.scopes));
     this.#selectors.set(brake.brakeId, compiled);
     return compiled;
   }

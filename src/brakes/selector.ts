@@ -68,6 +68,15 @@ export function compileSelector(
   });
 }
 
+/**
+ * One that was checked when it was engaged, made ready again. What has become wrong with it since keeps no other brake from
+ * holding: an engine that is no longer configured is one on which nothing matches.
+ */
+export function recompileSelector(selector: Selector, reach: Reach): CompiledSelector {
+  const judge = selector.expression === "" ? undefined : compileExpression(selector.expression);
+  return new CompiledSelector(selector, judge, reach);
+}
+
 type Judge = (engine: string, workflow: EngineWorkflow) => Verdict;
 
 /** A selector that was checked. */
@@ -83,7 +92,7 @@ export class CompiledSelector {
   readonly #untold = new Set<string>();
   #lastMessage = "";
 
-  /** For compileSelector, which checks first. */
+  /** For those above, which check first. */
   constructor(selector: Selector, judge: Judge | undefined, reach: Reach) {
     this.#selector = selector;
     this.#reach = reach;

@@ -18,7 +18,7 @@ it("while a command writes what it has caught for a brake nobody else catches fo
   });
   const brakes = [brake({ brakeId: "br_1" }), brake({ brakeId: "br_2" })];
   await store.commit({ entries: [entry()], brakes });
-  const catching = new Catching(await Brakes.open(store, createLedger(store, createLog("silent"))), ["restate"]);
+  const catching = new Catching(await Brakes.open(store, createLedger(store, createLog("silent"))));
   const standing = () => catching.standing().map(({ brakeId }) => brakeId);
   expect(standing()).toEqual(["br_1", "br_2"]);
   const written = catching.writing("br_1", new Set(["restate"]), async () => {

@@ -22,7 +22,7 @@ async function opened(brakes: Brake[], holds: Hold[] = []): Promise<{ brakes: Br
   });
   await store.commit({ entries: [entry()], brakes, holds });
   const open = await Brakes.open(store, createLedger(store, createLog("silent")));
-  return { brakes: open, catching: new Catching(open, ["agents", "others"]) };
+  return { brakes: open, catching: new Catching(open) };
 }
 
 /** One that asks. */

@@ -20,7 +20,7 @@ it("of a brake that has not looked at everything somewhere, something is hidden,
   const engaged = brake({ selector: { types: ["Refund"] } });
   await store.commit({ entries: [entry()], brakes: [engaged] });
   const brakes = await Brakes.open(store, createLedger(store, createLog("silent")));
-  const catching = new Catching(brakes, ["near", "far"]);
+  const catching = new Catching(brakes);
   const outages = new Outages(["near", "far"], catching);
   expect(outages.hidesFrom(engaged)).toBe(true);
   catching.looked(engaged, "near");

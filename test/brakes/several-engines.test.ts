@@ -3,6 +3,7 @@ import { durationFromMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Brake, BrakeSchema, Brake_State as State } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
+import type { Engine } from "../../src/engines/engine.ts";
 import { RestateEngine } from "../../src/engines/restate.ts";
 import type { FaultyLink } from "../conformance/engine/harness.ts";
 import { httpLink } from "../conformance/engine/http-link.ts";
@@ -17,10 +18,13 @@ let far: TestEngine;
 /** The line to the engine that is called "far". */
 let line: FaultyLink;
 let server: TestServer;
+/** The engines that are configured beside the near one, from the next start on. */
+let besides: Engine[];
 beforeAll(async () => {
   [near, far] = await Promise.all([startTestEngine(), startTestEngine()]);
   line = await httpLink(restateHttp(far), (port) => new RestateEngine("far", { host: "127.0.0.1", port }));
-  server = await startTestServer(near.adminSocket, { besides: [line.engine] });
+  besides = [line.engine];
+  server = await startTestServer(near.adminSocket, { besides });
 });
 afterAll(async () => {
   await server?.stop();
@@ -185,6 +189,28 @@ test("what policy keeps from being let go is not let go either while its engine 
   expect(released).toMatchObject({ state: State.RELEASED });
   line.set("none");
   await far.untilStatus(id, "running");
+});
+
+test("a brake on an engine that is no longer configured keeps nobody else from being held, can be released, and lets go when it is back", async () => {
+  const ids = await sleepers(1);
+  const [id = ""] = ids.far;
+  const selector = { engines: ["far"], types: ["Sleeper"], workflowIds: ids.far };
+  const { brake: there } = await server.brakes.engageBrake({ selector, reason: "test", wait });
+  const brakeId = there?.brakeId ?? "";
+  const { brake: here } = await server.brakes.engageBrake({ selector: { types: ["Parallel"] }, reason: "test" });
+  const gone = besides.splice(0);
+  await server.restart();
+  const late = await near.start("Parallel/run", { ms: 500 });
+  await untilBrake(here?.brakeId ?? "", ({ receipt }) => receipt?.standing === 1);
+  expect(await near.status(late)).toBe("paused");
+  expect((await server.brakes.getBrake({ brakeId })).brake).toMatchObject({ state: State.ENGAGED });
+  const { brake: released } = await server.brakes.releaseBrake({ brakeId, reason: "test" });
+  expect(released).toMatchObject({ state: State.RELEASED, release: { remaining: 1 } });
+  expect(await far.status(id.slice("far:".length))).toBe("paused");
+  besides.push(...gone);
+  await server.restart();
+  await far.untilStatus(id.slice("far:".length), "running", "suspended");
+  await release(here?.brakeId ?? "");
 });
 
 test("a brake that names another engine is not told of it, and one whose engines are all away is refused", async () => {

@@ -45,7 +45,7 @@ it("while very many come to a stand, single pauses are asked for at once and put
   const many = Array.from({ length: 1_200 }, (_, order) => hold({ workflowId: `restate:inv_${order}`, order }));
   await store.commit({ entries: [entry()], brakes: [brake()], holds: many });
   const brakes = await Brakes.open(store, createLedger(store, createLog("silent")));
-  const catching = new Catching(brakes, ["restate"]);
+  const catching = new Catching(brakes);
   catching.looked(brake(), "restate");
   const { engine, looks, asked } = stubborn();
   const on = new EngineBrakes(engine, brakes, createLog("silent"), new AbortController().signal);
