@@ -67,15 +67,15 @@ interface Started {
 
 /** Each starts a run of four steps, and resolves once the server can know it. */
 const start = {
-  async restate(ms = 150): Promise<Started> {
+  async restate(ms = 600): Promise<Started> {
     const id = await restate.start("Steps/run", { count: 4, ms });
     return { workflowId: `restate:${id}`, id, steps: restate.steps };
   },
-  async aiFirst(ms = 150): Promise<Started> {
+  async aiFirst(ms = 600): Promise<Started> {
     const id = await hooked.start({ does: "steps", count: 4, ms });
     return { workflowId: `ai-first:${id}`, id, steps: hooked.steps };
   },
-  async agents(ms = 150): Promise<Started> {
+  async agents(ms = 600): Promise<Started> {
     const id = await attached.start({ does: "steps", count: 4, ms });
     await vi.waitFor(() => expect(gate.state().unacknowledgedReports).toBe(0));
     return { workflowId: `agents:${id}`, id, steps: attached.steps };
@@ -237,7 +237,7 @@ test("a silent Restate delays nobody else: hooks are answered, a new brake holds
   try {
     await untilEvent(({ kind }) => kind === Kind.SNAPSHOT_END);
     line.set("silent");
-    const started = [await start.aiFirst(500), await start.agents(500)];
+    const started = [await start.aiFirst(), await start.agents()];
     const selector = { workflowIds: started.map(({ workflowId }) => workflowId) };
     const { brake } = await server.brakes.engageBrake({ selector, reason: "test" }, { timeoutMs: soon });
     engaged.push(brake?.brakeId ?? "");
