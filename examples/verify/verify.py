@@ -579,6 +579,7 @@ class Export:
         self.begin = self.end = None
         self.is_csv = False
         self.size, self.hashes = 0, []
+        self.told = self.committed = 0
         self.rotated = self.pruned = self.acknowledged = 0
 
     def line(self, text):
@@ -602,6 +603,8 @@ class Export:
             self.compare()
             self.note(entry)
             self.signatures.take(entry)
+            self.told += len(said.get("disclosures", []))
+            self.committed += len(entry.get("commitments", []))
 
     def start(self, begin):
         self.begin = begin
@@ -662,6 +665,7 @@ class Export:
         entries = self.size - self.after
         result = {"origin": keys.origin, "treeSize": self.size, "entries": entries, "acknowledgements": notes}
         cosigned = check_cosignatures(self.end.get("checkpoint", ""), self.witnesses)
+        result["personal"] = {"told": self.told, "missing": self.committed - self.told}
         return {**result, "cosignedBy": cosigned, "signatures": self.signatures.report()}
 
 

@@ -43,6 +43,8 @@ export interface VerifiedExport {
   readonly after: number;
   /** How many entries it has. */
   readonly entries: number;
+  /** How many personal values came with them, and how many did not though they commit to one: erased, left out, or deleted. */
+  readonly personal: { readonly told: number; readonly missing: number };
   /** What their callers signed. */
   readonly signatures: SignatureReport;
   /** Of the witnesses that had to have signed. */
@@ -62,6 +64,8 @@ export class ExportVerifier {
   readonly #notes = new NotesOfEntries();
   #isCsv = false;
   readonly #signatures: OperatorSignatures;
+  #told = 0;
+  #committed = 0;
   #begin: ExportBegin | undefined;
   #range = new CompactRange();
   #beginRoot = this.#range.root();
@@ -132,6 +136,8 @@ export class ExportVerifier {
     this.#compare();
     this.#notes.take(entry);
     this.#signatures.take(entry);
+    this.#told += line.value.disclosures.length;
+    this.#committed += entry.commitments.length;
     return entry;
   }
 
@@ -165,6 +171,7 @@ export class ExportVerifier {
       checkpoint,
       after: Number(begin.after),
       entries: checkpoint.size - Number(begin.after),
+      personal: { told: this.#told, missing: this.#committed - this.#told },
       signatures: this.#signatures.report,
       cosignatures: cosignaturesOf(end.checkpoint, this.#expected.witnesses ?? []),
       prunings,

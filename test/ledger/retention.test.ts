@@ -37,7 +37,7 @@ async function exportLines({ proofs }: OpenLedger, withNotes = true): Promise<st
   return [...lines, text({ case: "end", value: { checkpoint: checkpoint.note, keyRotations, ...notes } })];
 }
 
-it("keeps entries for seven years, or for as long as is configured", async () => {
+it("keeps entries for seven years, or for as long as is configured", { timeout: 60_000 }, async () => {
   const server = await createServeDirectory();
   try {
     mkdirSync(join(server.dir, "data"), { mode: 0o700 });
@@ -55,12 +55,12 @@ it("keeps entries for seven years, or for as long as is configured", async () =>
     };
     const first = await server.start(server.config());
     const sevenYears = expect.stringMatching(/^256 entries, up to entry 256, were older than 2557 days/);
-    await expect.poll(pruned, { timeout: 10_000 }).toEqual([sevenYears]);
+    await expect.poll(pruned, { timeout: 20_000 }).toEqual([sevenYears]);
     first.child.kill("SIGTERM");
     await first.ended;
     await server.start({ ...server.config(), ledger: { retention: "200d" } });
     const configured = expect.stringMatching(/^512 entries, up to entry 768, were older than 200 days/);
-    await expect.poll(pruned, { timeout: 10_000 }).toEqual([configured, sevenYears]);
+    await expect.poll(pruned, { timeout: 20_000 }).toEqual([configured, sevenYears]);
   } finally {
     await server.remove();
   }

@@ -9,7 +9,8 @@ import { renderFields } from "./table.ts";
 
 /** What was verified, for people. */
 export function renderVerified(verified: VerifiedExport, key: VerifierKey, terminal: Terminal): string {
-  const { checkpoint, entries, after, signatures, cosignatures, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, personal, signatures, cosignatures, prunings, acknowledgements, notCompared } =
+    verified;
   const head = `${terminal.paint("VERIFIED", ["bold", "green"])}  ${count(entries)} entries of ${checkpoint.origin}\n`;
   return (
     head +
@@ -19,6 +20,7 @@ export function renderVerified(verified: VerifiedExport, key: VerifierKey, termi
       ...cosignatures.map((one) => ["witness", witnessLine(one)] as const),
       ...signatures.checked.map(({ key, ...one }) => ["signed", `by ${key.text}: ${signedEntries(one)}`] as const),
       ["unchecked", uncheckedSignatures(signatures)],
+      ["missing", missingValues(personal)],
       ["begins behind", after === 0 ? "" : `entry ${count(after)}`],
       ...prunings.map(({ size, time }) => ["pruned", `the first ${count(size)} entries, ${time}`] as const),
       ...acknowledgements.map(
@@ -42,6 +44,12 @@ function signedEntries({ count: signed, ranges }: Pick<SignedByKey, "count" | "r
   return `${count(signed)} entries (${shown.join(", ")}${rest})`;
 }
 
+/** Where some came and some did not, they were erased: the ledger has who erased what. "": all came, or none was asked for. */
+function missingValues({ told, missing }: VerifiedExport["personal"]): string {
+  if (told === 0 || missing === 0) return "";
+  return `${count(missing)} of ${count(told + missing)} personal values (erased: mctl audit list --action audit.erase)`;
+}
+
 /** What is not proved to be of who is named as the caller, and what to do about it; "": nothing. */
 function uncheckedSignatures({ unknown, absent }: SignatureReport): string {
   const parts = [
@@ -53,7 +61,8 @@ function uncheckedSignatures({ unknown, absent }: SignatureReport): string {
 
 /** The same for machines. */
 export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string {
-  const { checkpoint, entries, after, signatures, cosignatures, prunings, acknowledgements, notCompared } = verified;
+  const { checkpoint, entries, after, personal, signatures, cosignatures, prunings, acknowledgements, notCompared } =
+    verified;
   const result = {
     verified: true,
     origin: checkpoint.origin,
@@ -62,6 +71,7 @@ export function verifiedJson(verified: VerifiedExport, key: VerifierKey): string
     key: key.text,
     after,
     entries,
+    personal,
     cosignatures: cosignatures.map(({ key: { text }, time }) => ({ key: text, time })),
     signatures: {
       checked: signatures.checked.map(({ key, count, ranges }) => ({

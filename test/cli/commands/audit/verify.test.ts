@@ -1,6 +1,10 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fromJson } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ExportAuditEntriesResponseSchema } from "../../../../gen/missioncontrol/v1/audit_log_pb.ts";
+import { lineText } from "../../../../src/proof/export.ts";
+import { decodeEntry } from "../../../../src/proof/receipt.ts";
 import { verifierKey } from "../../../../src/proof/verifier-key.ts";
 import { createServeDirectory, type ServeDirectory } from "../../../fixture/serve-process.ts";
 import { python } from "../../../proof/python.ts";
@@ -183,6 +187,32 @@ test("the key is rotated: who trusts the old one follows, offline too", async ()
   expect((await mctl(["audit", "verify", "--offline", file, "--key", old])).code).toBe(0);
   expect((await offline("--offline", file)).code).toBe(0);
   for (const by of [old, key]) expect((await python(["export", file, "--key", by])).code).toBe(0);
+});
+
+test("how many personal values are missing is told, by both verifiers", async () => {
+  const file = join(server.dir, "told.jsonl");
+  await audit("export", file);
+  const verified = async () => {
+    const ours = JSON.parse((await offline("--offline", file, "-o", "json")).stdout).personal;
+    expect(JSON.parse((await python(["export", file, "--key", key])).stdout).personal).toEqual(ours);
+    return ours;
+  };
+  const before = await verified();
+  expect(before).toEqual({ told: expect.any(Number), missing: 0 });
+  expect((await offline("--offline", file)).stdout).not.toContain("missing");
+  // Somebody with the database in hand takes away who and why.
+  const lines = readFileSync(file, "utf8").split("\n");
+  const at = lines.findIndex((line) => line.includes('"disclosures":[') && line.includes("anna"));
+  const { entry } = JSON.parse(lines[at] ?? "");
+  const bare = fromJson(ExportAuditEntriesResponseSchema, { entry: { sequence: entry.sequence, bytes: entry.bytes } });
+  if (bare.line.case !== "entry") throw new Error("no entry");
+  bare.line.value.entry = decodeEntry(bare.line.value.bytes);
+  writeFileSync(file, lines.with(at, lineText(bare)).join("\n"));
+  const gone = entry.disclosures.length;
+  expect(await verified()).toEqual({ told: before.told - gone, missing: gone });
+  expect((await offline("--offline", file)).stdout).toMatch(
+    new RegExp(`^missing +${gone} of \\d+ personal values \\(erased: `, "m"),
+  );
 });
 
 test("what is missing or cannot be is said, with what to do", async () => {
