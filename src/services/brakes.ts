@@ -5,6 +5,7 @@ import {
   ApproveBrakeRequestSchema,
   ApproveBrakeResponseSchema,
   type Brakes as BrakesService,
+  type Brake as BrakeView,
   EngageBrakeRequestSchema,
   EngageBrakeResponseSchema,
   GetBrakeResponseSchema,
@@ -31,6 +32,7 @@ import type { Gates } from "../brakes/gates.ts";
 import { notLetGo } from "../brakes/not-let-go.ts";
 import { openByIds } from "../brakes/open-by-ids.ts";
 import type { Outages } from "../brakes/outages.ts";
+import { OverViews } from "../brakes/over-views.ts";
 import { mayRerun } from "../brakes/reruns.ts";
 import type { Resolved } from "../brakes/resolved.ts";
 import { until } from "../brakes/wait.ts";
@@ -86,6 +88,7 @@ export interface BrakesServiceDeps {
 /** The Brakes service: translate, call, translate. */
 export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof BrakesService> {
   const { brakes, commands, gateRules, idempotency } = deps;
+  const over = new OverViews();
 
   return {
     async previewBrake(request, context) {
@@ -160,11 +163,11 @@ export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof Brake
         before: request.pageToken || undefined,
         limit: limit + 1,
       };
-      const found = await listSeen(deps, query, reachOf(callerOf(context).call), context.signal);
+      const found = await listViews(deps, over, query, reachOf(callerOf(context).call), context.signal);
       const page = found.slice(0, limit);
       return create(ListBrakesResponseSchema, {
-        brakes: page.map((seen) => brakeViewOf(seen, deps)),
-        nextPageToken: found.length > limit ? (page.at(-1)?.brake.brakeId ?? "") : "",
+        brakes: page,
+        nextPageToken: found.length > limit ? (page.at(-1)?.brakeId ?? "") : "",
       });
     },
 
@@ -306,24 +309,33 @@ async function settleEngagement(
 }
 
 /** Brakes of which something is within reach, the newest first, up to the query's limit. */
-async function listSeen(
-  { brakes, store }: BrakesServiceDeps,
+async function listViews(
+  deps: BrakesServiceDeps,
+  over: OverViews,
   query: BrakeQuery,
   reach: Reach,
   signal: AbortSignal,
-): Promise<SeenBrake[]> {
-  const seen: SeenBrake[] = [];
+): Promise<BrakeView[]> {
+  const { brakes, store } = deps;
+  const viewed = async (brake: Brake): Promise<BrakeView | undefined> => {
+    const isOver = !reach.isLimited && brakes.active(brake.brakeId) === undefined;
+    const known = isOver ? over.get(brake, deps) : undefined;
+    if (known) return known;
+    const found = await brakes.find(brake.brakeId);
+    const within = found && seenWithin(reach, found);
+    return within && (isOver ? over.of(within, deps) : brakeViewOf(within, deps));
+  };
+  const views: BrakeView[] = [];
   for (let before = query.before; ; ) {
     const page = await store.listBrakes({ ...query, before });
-    for (const { brakeId } of page) {
-      const found = await brakes.find(brakeId);
-      const within = found && seenWithin(reach, found);
-      if (within) seen.push(within);
+    for (const brake of page) {
+      const view = await viewed(brake);
+      if (view) views.push(view);
     }
     before = page.at(-1)?.brakeId;
     // Many may be beyond reach: it goes on until there are no more, or the caller is gone.
     signal.throwIfAborted();
-    if (seen.length >= query.limit || page.length < query.limit) return seen;
+    if (views.length >= query.limit || page.length < query.limit) return views;
   }
 }
 
