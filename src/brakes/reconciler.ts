@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Engine } from "../engines/engine.ts";
+import type { Engine, EngineStatus } from "../engines/engine.ts";
 import { isOutage } from "../engines/outage.ts";
 import type { Logger } from "../log.ts";
 import type { Brakes } from "./brakes.ts";
@@ -169,7 +169,7 @@ export class Reconciler {
     if (left <= pace.many) return this.#noted ? 0 : breather;
     if (stood === 0) return breather;
     const halfway = (lookedMs / stood) * left * 0.5;
-    return Math.min(Math.max(pace.round, halfway), pace.maxBreather);
+    return Math.min(Math.max(2 * pace.round, halfway), pace.maxBreather);
   }
 
   /** One round over everything, with its look; undefined where there is nothing to hold and nothing to let go. */
@@ -210,7 +210,9 @@ export class Reconciler {
     const shown = await this.#on.engine.statuses(ids, this.#on.signal);
     await this.#endings.round(ids.filter((id) => !shown.has(id)));
     const stood = await this.#halting.stand(ids.filter((id) => shown.get(id) === "paused" && this.#on.isHeld(id)));
-    await this.#lettingGo.round(new Map([...shown].filter(([id]) => this.#on.on(id).some((one) => !holds(one)))));
+    const free = new Map<string, EngineStatus>();
+    for (const [id, status] of shown) if (this.#on.on(id).some((one) => !holds(one))) free.set(id, status);
+    await this.#lettingGo.round(free);
     return { stood, left: Math.max(0, halting - stood), lookedMs };
   }
 }

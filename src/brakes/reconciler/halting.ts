@@ -19,6 +19,8 @@ const few = 100;
 const acceptedMs = 2_000;
 /** Journals that are read for receipts in one round: what is to be held or let go meanwhile waits for it. */
 const receiptsPerRound = 100;
+/** Of very many they are read when nothing has come to a stand for so long, ms: whoever braked may let go again at once. */
+const receiptsAfterMs = 1_000;
 /** Between two looks at whether a command has written what it caught, ms. */
 const writingMs = 25;
 
@@ -39,6 +41,8 @@ export class Halting {
   /** When it was last looked for what moves, ms of the monotonic clock, and what of it had not begun. */
   #lookTime = Number.NEGATIVE_INFINITY;
   #pending: ReadonlySet<string> = new Set();
+  /** When very many were last seen to stand, ms of the monotonic clock. */
+  #stoodTime = Number.NEGATIVE_INFINITY;
   /** Caught, but not written yet: the disk refused. Held all the same. */
   #unwritten: readonly Hold[] = [];
 
@@ -162,6 +166,7 @@ export class Halting {
         stood.push({ ...hold, halt: standstill(this.#withAcceptance(id, hold.halt), now) });
       }
     }
+    if (stood.length > few) this.#stoodTime = performance.now();
     // A standstill of a few is told with what their journals say; of many, the journals are read afterwards.
     const told = stood.length > 0 && stood.length <= few ? await this.#withSteps(stood) : stood;
     const cutOff = told.filter(
@@ -178,20 +183,20 @@ export class Halting {
     const accepted: Hold[] = [];
     const many = this.#accepted.size > few;
     for (const [id, time] of this.#accepted) {
-      const news = this.#on
-        .on(id)
-        .filter((held) => holds(held) && this.#withAcceptance(id, held.hold.halt) !== held.hold.halt)
-        .map(({ hold }) => ({ ...hold, halt: this.#withAcceptance(id, hold.halt) }));
-      if (many && news.length > 0 && now - time < acceptedMs) continue;
+      if (many && now - time < acceptedMs) continue;
       this.#accepted.delete(id);
-      accepted.push(...news);
+      for (const held of this.#on.on(id)) {
+        const { hold } = held;
+        if (holds(held) && isAccepted(hold.halt, time))
+          accepted.push({ ...hold, halt: { ...hold.halt, acceptTime: time } });
+      }
     }
     await this.#on.note("brake.accepted", accepted, `the engine accepted to halt ${countOf(accepted)}`);
   }
 
   /** Reads the journals of what stands and has no receipt yet; not while very many come to a stand. */
   async fillReceipts(mine: ReadonlyMap<string, readonly Held[]>): Promise<void> {
-    if (this.#areMany(mine)) return;
+    if (this.#areMany(mine) || performance.now() - this.#stoodTime < receiptsAfterMs) return;
     const open: Hold[] = [];
     for (const held of mine.values()) {
       for (const one of held) {
@@ -302,8 +307,7 @@ export class Halting {
   /** With when the engine accepted it, where that is news. */
   #withAcceptance(id: string, halt: Halt): Halt {
     const acceptTime = this.#accepted.get(id);
-    const isNews = halt.acceptTime === undefined && acceptTime !== undefined && acceptTime >= halt.requestTime;
-    return isNews ? { ...halt, acceptTime } : halt;
+    return isAccepted(halt, acceptTime) ? { ...halt, acceptTime } : halt;
   }
 
   /** The holds with what became of the steps, where the journal could be read. */
@@ -315,4 +319,9 @@ export class Halting {
       return observation ? { ...hold, halt: { ...hold.halt, steps: haltedSteps(hold.halt, observation) } } : hold;
     });
   }
+}
+
+/** True where it is news that the engine accepted to halt it at that time. */
+function isAccepted(halt: Halt, acceptTime: number | undefined): boolean {
+  return halt.acceptTime === undefined && acceptTime !== undefined && acceptTime >= halt.requestTime;
 }
