@@ -100,7 +100,7 @@ export const listTests: readonly ConformanceTest[] = [
       const { engine, look, start, steps, cancel } = tested;
       const asleep = await start({ does: "sleep", ms: 600_000 });
       await steps.untilStep(asleep, "step-1", "end");
-      const stands = await start({ does: "steps", count: 2, ms: 400 });
+      const stands = await start({ does: "steps", count: 2, ms: 1_500 });
       await steps.untilStep(stands, "step-1");
       await look.hold(stands);
       const ended = await start({ does: "steps", count: 1, ms: 1 });
