@@ -22,18 +22,20 @@ export function engagedWithin(brakes: Brakes, reach: Reach): Brake[] {
   );
 }
 
-/** In health: degraded while an emergency waits for its approval. */
+/** In health: degraded while a brake that holds waits for its approval: an emergency, or one that has outgrown who engaged it. */
 export function brakesComponent(brakes: Brakes): Component {
   return {
     name: "brakes",
     check: (_signal, reach) => {
       const engaged = engagedWithin(brakes, reach);
-      const waiting = engaged.filter(isUnapprovedEmergency);
+      const waiting = engaged.filter(({ approval }) => approval?.approvedBy === "");
       if (waiting.length === 0) return { status: "healthy", message: `${engaged.length} engaged` };
-      const named = waiting.slice(0, 5).map(({ brakeId, engagedBy }) => `${brakeId} by ${engagedBy}`);
+      const named = waiting
+        .slice(0, 5)
+        .map(({ brakeId, engagedBy, emergency }) => `${emergency ? "EMERGENCY " : ""}${brakeId} by ${engagedBy}`);
       return {
         status: "degraded",
-        message: `emergency, to be approved by a second person: ${named.join(", ")}${waiting.length > 5 ? " and more" : ""}`,
+        message: `to be approved by a second person, or released: ${named.join(", ")}${waiting.length > 5 ? " and more" : ""}`,
       };
     },
   };

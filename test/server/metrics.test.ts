@@ -177,7 +177,7 @@ test("while a round cannot be done, the lag grows, and is back when it can", asy
   await expect.poll(lag, { timeout: 10_000 }).toBe(0);
 });
 
-test("an emergency that nobody approved is loud in metrics, health and log, until somebody does", async () => {
+test("an emergency that nobody approved is loud in metrics, health, log and ledger, until somebody does", async () => {
   const id = await engine.start("SuspendedAwaiter/run");
   await engine.untilStatus(id, "suspended");
   const told = () => errors.filter(({ msg }) => msg.startsWith("EMERGENCY"));
@@ -191,14 +191,35 @@ test("an emergency that nobody approved is loud in metrics, health and log, unti
     .poll(() => component("brakes"))
     .toMatchObject({
       status: Health.DEGRADED,
-      message: expect.stringContaining(brakeId),
+      message: expect.stringContaining(`EMERGENCY ${brakeId} by alice`),
     });
+  const { entries } = await server.audit.listAuditEntries({ action: ["runtime.brake", "brake.engaged"], pageSize: 10 });
+  const loud = entries.filter((entry) => entry.brakeId === brakeId && entry.emergency);
+  expect(new Set(loud.map(({ action }) => action))).toEqual(new Set(["runtime.brake", "brake.engaged"]));
   const bob = await server.brakesAs("bob", "sre_admin");
   await bob.approveBrake({ brakeId, reason: "seen it too" });
   expect((await scrape()).get("brakes_emergency_unapproved")).toBe(0);
   await expect.poll(() => component("brakes")).toMatchObject({ status: Health.HEALTHY, message: "1 engaged" });
   await bob.releaseBrake({ brakeId, reason: "over", wait });
   expect(told()).toHaveLength(1);
+});
+
+test("a brake that has outgrown who engaged it is told in health, until somebody approves it", async () => {
+  const { brake } = await server.brakes.engageBrake({ selector: { types: ["Queue"] }, reason: "none yet" });
+  const brakeId = brake?.brakeId ?? "";
+  expect(await component("brakes")).toMatchObject({ status: Health.HEALTHY });
+  const id = await engine.start("Queue/outgrown/work", { count: 1, ms: 500 });
+  await expect
+    .poll(() => component("brakes"), { timeout: 10_000 })
+    .toMatchObject({
+      status: Health.DEGRADED,
+      message: `to be approved by a second person, or released: ${brakeId} by alice`,
+    });
+  const bob = await server.brakesAs("bob", "sre_admin");
+  await bob.approveBrake({ brakeId, reason: "seen it too" });
+  await expect.poll(() => component("brakes")).toMatchObject({ status: Health.HEALTHY, message: "1 engaged" });
+  await bob.releaseBrake({ brakeId, reason: "over", wait });
+  await engine.untilStatus(id, "completed");
 });
 
 test("the last drill's standstill is there once there was one", async () => {
