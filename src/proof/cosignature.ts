@@ -21,7 +21,10 @@ export function parseWitnessKey(text: string): VerifierKey {
   return parseVerifierKey(text, cosignatureType);
 }
 
-/** The note with these lines below its signatures, in the place of earlier ones of the same keys; what is no signature is left out. */
+/**
+ * The note with these lines below its signatures, in the place of earlier ones of the same keys; what is no signature is left out,
+ * and all of them where the note would be too long with them to be read.
+ */
 export function cosigned(note: string, lines: readonly string[]): string {
   const { text } = parseNote(note);
   // The log's own name is its own: a line under it would be taken for a signature of the log that is wrong.
@@ -32,7 +35,8 @@ export function cosigned(note: string, lines: readonly string[]): string {
   const more = new Map(lines.filter(isCosigner).map((line) => [signerOf(line), line]));
   const before = note.slice(text.length + 1, -1).split("\n");
   const kept = before.filter((line) => !more.has(signerOf(line)));
-  return `${text}\n${[...kept, ...more.values()].map((line) => `${line}\n`).join("")}`;
+  const longer = `${text}\n${[...kept, ...more.values()].map((line) => `${line}\n`).join("")}`;
+  return isNote(longer) ? longer : note;
 }
 
 /** Whether somebody signed a checkpoint beside the log. */
@@ -47,12 +51,19 @@ function originOf(text: string): string {
 
 /** Whose line of a note it is, by name and key; undefined: it is none. */
 function signerOf(line: string): string | undefined {
-  if (line.length > maxLine) return undefined;
+  const note = `x\n\n${line}\n`;
+  if (line.length > maxLine || !isNote(note)) return undefined;
+  return parseNote(note)
+    .signatures.map(({ name, keyId }) => `${name} ${keyId}`)
+    .join("\n");
+}
+
+function isNote(text: string): boolean {
   try {
-    const { signatures } = parseNote(`x\n\n${line}\n`);
-    return signatures.map(({ name, keyId }) => `${name} ${keyId}`).join("\n");
+    parseNote(text);
+    return true;
   } catch (error) {
-    if (error instanceof ProofError) return undefined;
+    if (error instanceof ProofError) return false;
     throw error;
   }
 }
