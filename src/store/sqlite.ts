@@ -62,11 +62,17 @@ export function openSqlite(path: string): Store {
   const revocations = new RevocationRows(db);
   const gateTokens = new GateTokenRows(db);
   const gateRuns = new GateRunRows(db);
+  const begin = db.prepare("BEGIN IMMEDIATE");
+  const end = db.prepare("COMMIT");
 
   let waiting: Waiting[] = [];
   let scheduled = false;
   let closed = false;
   let pruneTime = 0;
+  /** The sequence of the newest entry that is durable. */
+  let durable = entries.head;
+  /** Set where it could not be read what is left after a transaction that did not come about: before that nothing else is done. */
+  let isUnread = false;
   let indexing: NodeJS.Timeout | undefined;
 
   function flush(): void {
@@ -88,10 +94,12 @@ export function openSqlite(path: string): Store {
 
   /** Runs within a transaction of its own: all of it becomes durable, or nothing of it is left. */
   function transaction<T>(work: () => T): T {
-    db.exec("BEGIN IMMEDIATE");
+    readAgain();
+    begin.run();
     try {
       const result = work();
-      db.exec("COMMIT");
+      end.run();
+      durable = entries.head;
       return result;
     } catch (error) {
       rollBack();
@@ -100,13 +108,20 @@ export function openSqlite(path: string): Store {
   }
 
   function rollBack(): void {
+    isUnread = true;
     try {
-      if (db.isTransaction) db.exec("ROLLBACK");
-      entries.reload();
-      intents.reload();
+      readAgain();
     } catch {
-      // The next flush fails to begin, comes here again, and refuses its changes: nothing is lost that was acknowledged.
+      // Whatever comes next tries it again, and does nothing before.
     }
+  }
+
+  function readAgain(): void {
+    if (!isUnread) return;
+    if (db.isTransaction) db.exec("ROLLBACK");
+    entries.reload();
+    intents.reload();
+    isUnread = false;
   }
 
   /** The usual case: nothing is wrong with any change. Undefined, with nothing of it left, where something is. */
@@ -207,6 +222,7 @@ export function openSqlite(path: string): Store {
     indexing = undefined;
     if (closed) return;
     try {
+      readAgain();
       if (!index.catchUp()) indexing = setTimeout(indexSome, 0).unref();
     } catch {
       // A query reads what is not indexed. The next commit tries again.
@@ -217,6 +233,7 @@ export function openSqlite(path: string): Store {
   async function read<T>(query: () => T): Promise<T> {
     if (closed) throw unavailable(new Error("it is closed"));
     try {
+      readAgain();
       return query();
     } catch (error) {
       throw unavailable(error);
@@ -267,7 +284,7 @@ export function openSqlite(path: string): Store {
     },
     storedEntries: (after, limit) => read(() => entries.after(Number(after), Math.min(limit, maxEntriesPerQuery))),
     get head() {
-      return BigInt(entries.head);
+      return BigInt(durable);
     },
 
     async eraseSubject(subject, signal) {

@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, StatementSync } from "node:sqlite";
 import { text } from "node:stream/consumers";
 import { toBinary } from "@bufbuild/protobuf";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AuditEntry_Phase, AuditEntrySchema } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Hold } from "../../src/store/brake.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -48,6 +48,33 @@ describe("the SQLite store", () => {
     const row = db.prepare("SELECT count(*) AS n, min(sequence) AS first, max(sequence) AS last FROM entry").get();
     db.close();
     expect(row).toEqual({ n: head, first: 1, last: head });
+  });
+
+  it("goes on without a gap after a disk that could not even be read where the ledger ends", async () => {
+    const store = openSqlite(path);
+    await store.commit({ entries: [entry()] });
+    const failure = () => Object.assign(new Error("disk I/O error"), { errcode: 10 });
+    const { run, get } = StatementSync.prototype;
+    let fails = false;
+    vi.spyOn(StatementSync.prototype, "run").mockImplementation(function (this: StatementSync, ...values) {
+      fails ||= this.sourceSQL === "COMMIT";
+      if (fails) throw failure();
+      return run.apply(this, values as never);
+    });
+    vi.spyOn(StatementSync.prototype, "get").mockImplementation(function (this: StatementSync, ...values) {
+      if (fails) throw failure();
+      return get.apply(this, values as never);
+    });
+    try {
+      await expect(store.commit({ entries: [entry()] })).rejects.toMatchObject({ reason: "LEDGER_UNAVAILABLE" });
+      expect(store.head).toBe(1n);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    const [next] = await store.commit({ entries: [entry()] });
+    expect(next?.sequence).toBe(2n);
+    expect((await store.storedEntries(0n, 10)).map(({ sequence }) => sequence)).toEqual([1n, 2n]);
+    await store.close();
   });
 
   it("on a disk that fills up refuses what it cannot write, and keeps what it acknowledged", async () => {
