@@ -48,10 +48,7 @@ export class Brakes {
   /** Loads what was there when the server last stopped. */
   static async open(store: Store, ledger: Ledger): Promise<Brakes> {
     const brakes = new Brakes(store, ledger);
-    for (const brake of await store.activeBrakes()) {
-      brakes.#brakes.set(brake.brakeId, brake);
-      for (const hold of await store.holdsOf(brake.brakeId)) brakes.#remember(hold);
-    }
+    for (const brake of await store.activeBrakes()) await brakes.#load(brake);
     return brakes;
   }
 
@@ -135,6 +132,14 @@ export class Brakes {
         answers: claim && [{ ...claim, response: new Uint8Array(), brakeId, time: Date.now() }],
       },
     );
+    const holding = new Set(holds.map((hold) => hold.brakeId));
+    for (const brake of brakes) holding.delete(brake.brakeId);
+    // One that was over by the time that this was written comes back, until what was caught for it is let go.
+    const over = [...holding].filter((id) => !this.#brakes.has(id));
+    for (const id of over) {
+      const brake = await this.#store.brake(id);
+      if (brake) await this.#load(brake);
+    }
     const workflowIds = new Set<string>();
     for (const brake of brakes) {
       this.#brakes.set(brake.brakeId, brake);
@@ -144,7 +149,7 @@ export class Brakes {
       }
     }
     const stood: Hold[] = [];
-    let isOrder = brakes.length > 0;
+    let isOrder = brakes.length > 0 || over.length > 0;
     for (const hold of holds) {
       const { standstillTime } = hold.halt;
       const before = this.hold(hold.brakeId, hold.workflowId);
@@ -193,6 +198,14 @@ export class Brakes {
   onChange(listener: (change: BrakesChange) => void): () => void {
     this.#changes.on("change", listener);
     return () => this.#changes.off("change", listener);
+  }
+
+  /** With all its holds, unless it is here already. */
+  async #load(brake: Brake): Promise<void> {
+    const holds = await this.#store.holdsOf(brake.brakeId);
+    if (this.#brakes.has(brake.brakeId)) return;
+    this.#brakes.set(brake.brakeId, brake);
+    for (const hold of holds) this.#remember(hold);
   }
 
   #remember(hold: Hold): void {

@@ -52,6 +52,12 @@ export class Catching {
     return brake.release === undefined || brake.release.haltedBecause !== "";
   }
 
+  /** The brake as it is now, where it still catches: it may have been released since it was looked at. */
+  still({ brakeId }: Brake): Brake | undefined {
+    const brake = this.#brakes.active(brakeId);
+    return brake && this.catches(brake) ? brake : undefined;
+  }
+
   /** The brake's selector, compiled once. */
   selector(brake: Brake): CompiledSelector {
     const known = this.#selectors.get(brake.brakeId);

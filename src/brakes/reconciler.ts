@@ -179,7 +179,7 @@ export class Reconciler {
     await this.#halting.catchHeld(standing, held);
     await this.#lettingGo.lift(held);
     const { mine } = this.#on;
-    if (standing.length === 0 && mine.size === 0) {
+    if (standing.length === 0 && mine.size === 0 && !this.#halting.isWaiting) {
       this.#halting.rest();
       return this.#lettingGo.isWaiting ? nothing : undefined;
     }

@@ -61,9 +61,11 @@ export class Halting {
     if (performance.now() - this.#lookTime < busy.lookMs && this.#areMany(mine)) return this.#pending;
     this.#lookTime = performance.now();
     const moving = await this.#moving(standing, mine);
-    const caught = await this.#catch(standing, moving);
+    const unwritten = await this.#catch(standing, moving);
     // What has not begun cannot be held: it is asked for in the round in which it is seen to have begun.
-    const toHold = moving.filter(({ id, status }) => status !== "pending" && (caught.has(id) || this.#on.isHeld(id)));
+    const toHold = moving.filter(
+      ({ id, status }) => status !== "pending" && (unwritten.has(id) || this.#on.isHeld(id)),
+    );
     const moved = this.#moved(toHold);
     await this.#hold(toHold.map(({ id }) => id));
     // Holding comes first, what is to be told of it second: a disk that refuses must not let anything go.
@@ -141,7 +143,9 @@ export class Halting {
   async catchHeld(standing: readonly Brake[], held: readonly EngineWorkflow[]): Promise<void> {
     const { engine, brakes } = this.#on;
     const byGate = new Set(held.map(({ id }) => id));
-    for (const brake of standing) {
+    for (const known of standing) {
+      const brake = this.#catching.still(known);
+      if (brake === undefined) continue;
       const found = catchAll(brakes, this.#catching.selector(brake), brake, engine.name, held, "later", byGate);
       await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught by their gates`);
     }
@@ -211,6 +215,11 @@ export class Halting {
     await this.#on.note("brake.receipt", filled, `the journals of ${countOf(filled)} that stand were read`);
   }
 
+  /** True while something was caught that could not be written. */
+  get isWaiting(): boolean {
+    return this.#unwritten.length > 0;
+  }
+
   /** Nothing is held any more. */
   rest(): void {
     this.#asked.clear();
@@ -239,27 +248,30 @@ export class Halting {
     return found.flat();
   }
 
-  /** Catches what the standing brakes match, before anything is asked of the engine; the ids of what was caught. */
+  /**
+   * Catches what the standing brakes match, before anything is asked of the engine; the ids of what was caught, could not be
+   * written, and is to be held all the same.
+   */
   async #catch(standing: readonly Brake[], moving: readonly EngineWorkflow[]): Promise<Set<string>> {
     const { engine, brakes, signal } = this.#on;
-    const caught = new Set<string>();
     const waiting = this.#unwritten.filter((hold) => brakes.hold(hold.brakeId, hold.workflowId) === undefined);
     const unwritten: Hold[] = [];
     const write = async (found: readonly Hold[]) => {
-      for (const hold of found) caught.add(this.#on.idOf(hold.workflowId));
       const written = await this.#on.note("brake.caught", found, `${countOf(found)} on ${engine.name} caught`);
       if (!written) unwritten.push(...found);
     };
     await write(waiting);
-    for (const brake of standing) {
-      const selector = this.#catching.selector(brake);
+    for (const known of standing) {
+      const selector = this.#catching.selector(known);
       const query = selector.listQuery(engine.name);
       // The first look is at everything: also at what is paused already, so that it stays so when others let go.
-      const all = { anyOf: [{ ...query, statuses: undefined }], children: brake.includeDescendants, paused: true };
-      const first = query !== undefined && this.#catching.isFirstLook(brake, engine.name);
+      const all = { anyOf: [{ ...query, statuses: undefined }], children: known.includeDescendants, paused: true };
+      const first = query !== undefined && this.#catching.isFirstLook(known, engine.name);
       const rows = first ? await engine.open(all, signal) : moving;
       const paused = first ? rows.filter((row) => row.status === "paused").map((row) => row.id) : [];
       const byGate = paused.length > 0 ? await engine.pausedByGate(paused, signal) : new Set<string>();
+      const brake = this.#catching.still(known);
+      if (brake === undefined) continue;
       const found = catchAll(brakes, selector, brake, engine.name, rows, first ? "first" : "later", byGate);
       await write(
         found.filter(
@@ -270,7 +282,8 @@ export class Halting {
       if (first) brakes.touched(brake.brakeId);
     }
     this.#unwritten = unwritten;
-    return caught;
+    const isHeld = ({ brakeId }: Hold) => brakes.active(brakeId)?.state === "ENGAGED";
+    return new Set(unwritten.filter(isHeld).map(({ workflowId }) => this.#on.idOf(workflowId)));
   }
 
   /** Those that stood and do not any more, as they are seen now: a moment later they may stand again. */
