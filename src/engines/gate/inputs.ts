@@ -37,9 +37,12 @@ const secretWords = [
 const maxDepth = 16;
 const hidden = "(redacted)";
 
-/** In a text: what stands behind such a word and an equals sign or a colon, and a password in a URL. */
+/**
+ * In a text: what stands behind such a word and an equals sign or a colon, as far as its quotes go, or its word; and a password in a
+ * URL. A text may be one that was written into another: its quotes have backslashes then.
+ */
 const assigned =
-  /((?:passw(?:or)?d|passphrase|pwd|secret|token|authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|credentials?|cookie)["']?\s{0,4}[:=]\s{0,4}["']?(?:(?:bearer|basic)\s{1,4})?)[^\s"'&,;}]{1,4096}/gi;
+  /((?:passw(?:or)?d|passphrase|pwd|secret|token|authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|credentials?|cookie)\\{0,8}["']?\s{0,4}[:=]\s{0,4}(?:(?:bearer|basic)\s{1,4})?)(?:(")(?:[^"\\]|\\.)*|(')(?:[^'\\]|\\.)*|(\\{1,8}")[^"]*|(\\{1,8}')[^']*|[^\s"'&,;}\\]+)/gis;
 const inUrl = /(:\/\/[^\s/:@]{0,256}:)[^\s/@]{1,256}(?=@)/g;
 
 /**
@@ -113,7 +116,7 @@ function redactedText(text: string, place: Place): string {
 }
 
 function redactedWords(text: string): string {
-  return hideTokens(text).replace(assigned, `$1${hidden}`).replace(inUrl, `$1${hidden}`);
+  return hideTokens(text).replace(assigned, `$1$2$3$4$5${hidden}`).replace(inUrl, `$1${hidden}`);
 }
 
 function isSecret(key: string, { rules }: Place): boolean {
