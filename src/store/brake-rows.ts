@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { type AuditEntry, AuditEntry_Phase } from "../../gen/missioncontrol/v1/audit_log_pb.ts";
 import type { Brake, Held, Hold } from "./brake.ts";
-import { HoldPages, packHolds } from "./hold-pages.ts";
+import { HoldPages } from "./hold-pages.ts";
 import type { Answer, BrakeQuery, Change } from "./store.ts";
 
 const maxBrakesPerQuery = 1000;
@@ -50,7 +50,7 @@ export class BrakeRows {
       const effect = phase === AuditEntry_Phase.SYSTEM && intentEntryId !== "" && brakeId !== "";
       if (effect) sql.effect.run(intentEntryId, brakeId);
     }
-    this.#holds.write(packHolds(change.holds ?? []));
+    this.#holds.write(change.holds ?? []);
     for (const { key, requestDigest, response, brakeId, time } of change.answers ?? []) {
       sql.putAnswer.run(key, requestDigest, response, brakeId, time);
     }

@@ -9,24 +9,10 @@ const pageSize = 100;
 const workflowsAtOnce = 16;
 const maxHoldsPerWorkflow = 1000;
 
-/** What a change says of one brake's holds. */
-export interface PackedHolds {
-  readonly brakeId: string;
-  readonly rows: string;
-}
-
 /** In which page it is found that a workflow is held, by the position of the page. */
 interface HeldWorkflow {
   readonly key: number;
   readonly page: number;
-}
-
-/** Holds, ready for the thread that writes. */
-export function packHolds(holds: readonly Hold[]): PackedHolds[] {
-  return [...Map.groupBy(holds, ({ brakeId }) => brakeId)].map(([brakeId, own]) => ({
-    brakeId,
-    rows: packRows(toRows(own)),
-  }));
 }
 
 /** Pages are found by it. Workflows may share one. */
@@ -112,17 +98,17 @@ export class HoldPages {
   }
 
   /** Inserts or replaces, within the transaction that is open. */
-  write(changes: readonly PackedHolds[]): void {
+  write(changes: readonly Hold[]): void {
     const added: HeldWorkflow[] = [];
-    for (const { brakeId, rows } of changes) {
+    for (const [brakeId, holds] of Map.groupBy(changes, (hold) => hold.brakeId)) {
       const brake = Number(this.#sql.position.get(brakeId)?.position ?? Number.NaN);
       if (Number.isNaN(brake)) throw new Error(`there is no brake ${brakeId} to hold anything`);
-      for (const [page, changed] of Map.groupBy(unpackRows(rows), ([, , order]) => Math.trunc(order / pageSize))) {
+      for (const [page, changed] of Map.groupBy(toRows(holds), ([, , order]) => Math.trunc(order / pageSize))) {
         const before = this.#sql.page.get(brake, page);
-        const holds = new Map(before && unpackRows(before.holds as string).map((row) => [row[0], row]));
-        const known = new Set(holds.keys());
-        for (const row of changed) holds.set(row[0], row);
-        const all = [...holds.values()];
+        const rows = new Map(before && unpackRows(before.holds as string).map((row) => [row[0], row]));
+        const known = new Set(rows.keys());
+        for (const row of changed) rows.set(row[0], row);
+        const all = [...rows.values()];
         const unsettled = all.reduce((count, row) => count + (isSettledRow(row) ? 0 : 1), 0);
         const position = Number(this.#sql.putPage.get(brake, page, unsettled, packRows(all))?.position);
         for (const [id] of changed) if (!known.has(id)) added.push({ key: workflowKey(id), page: position });
