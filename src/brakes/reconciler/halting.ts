@@ -116,11 +116,12 @@ export class Halting {
     return { ids, counts };
   }
 
-  /** True where very many are on their way to a stand. */
+  /** True where very many are on their way to a stand: what has not begun is not. */
   #areMany(mine: ReadonlyMap<string, readonly Held[]>): boolean {
     let halting = 0;
-    for (const held of mine.values()) {
-      if (held.some((one) => holds(one) && one.hold.halt.standstillTime === undefined)) halting++;
+    for (const [id, held] of mine) {
+      if (!this.#pending.has(id) && held.some((one) => holds(one) && one.hold.halt.standstillTime === undefined))
+        halting++;
       if (halting > busy.halting) return true;
     }
     return false;
