@@ -64,6 +64,8 @@ const deadlineMargin = 250;
 const deadlinesOf = 1_000;
 /** While more than this are on their way to a stand, engines are not asked for deadlines. */
 const manyComing = 100;
+/** What no engine has accepted to halt so long after it was asked for has not begun, and is on no way to a stand, ms. */
+const acceptedWithinMs = 5_000;
 /** An engine that has not told of them within this time is left out, ms. */
 const deadlinesWithinMs = 2_000;
 
@@ -362,7 +364,10 @@ async function view(deps: BrakesServiceDeps, brakeId: string, reach: Reach) {
   if (brake.state !== "ENGAGED") return result;
   if (whole) result.expressionFailures = catching.selector(brake).errors.count;
   // What is asked of the engine meanwhile, it takes from the halt.
-  const coming = holds.filter(({ halt, ended }) => !ended && halt.standstillTime === undefined).length;
+  const since = Date.now() - acceptedWithinMs;
+  const comes = ({ acceptTime, requestTime, standstillTime }: Hold["halt"]) =>
+    standstillTime === undefined && (acceptTime !== undefined || requestTime > since);
+  const coming = holds.filter(({ halt, ended }) => !ended && comes(halt)).length;
   if (coming > manyComing) return result;
   const before = new Date(expireTimeOf(brake) ?? Date.now() + horizonMs);
   // Told as far as the engines answer: who asks for a brake gets it in any case, and waits for none that is slow.

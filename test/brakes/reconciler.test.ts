@@ -107,3 +107,14 @@ test("an engine that does not answer delays no other", async () => {
   await engine.resolveAwakeable(id);
   await engine.untilStatus(id, "completed");
 });
+
+test("a brake on very many that have not begun tells which of them are due", async () => {
+  const server = await start({});
+  await Promise.all(Array.from({ length: 101 }, () => engine.start("Steps/run", {}, { delayMs: 1_200_000 })));
+  const { brake } = await server.brakes.engageBrake({ selector: { types: ["Steps"] }, reason: "test" });
+  expect(brake?.receipt).toMatchObject({ matched: 101 });
+  const due = async () =>
+    (await server.brakes.getBrake({ brakeId: brake?.brakeId ?? "" })).brake?.deadlinesAtRisk.map(({ what }) => what);
+  await expect.poll(due, { timeout: 15_000 }).toEqual(Array(100).fill("scheduled start"));
+  await server.brakes.releaseBrake({ brakeId: brake?.brakeId ?? "", reason: "test", wait });
+});
