@@ -354,12 +354,11 @@ export class FleetCommands {
 
   /** What a brake is to catch at its engagement, but for engines that do not answer any more: there it is caught up with later. */
   async #looks(resolved: Resolved): Promise<Look[]> {
-    const looks: Look[] = [];
-    for (const [engine, rows] of resolved.byEngine) {
+    const looks = [...resolved.byEngine].map(async ([engine, rows]): Promise<Look[]> => {
       const byGate = await this.#pausedByGate(engine, rows);
-      if (byGate !== undefined) looks.push({ engine: engine.name, rows, byGate });
-    }
-    return looks;
+      return byGate === undefined ? [] : [{ engine: engine.name, rows, byGate }];
+    });
+    return (await Promise.all(looks)).flat();
   }
 
   /**
