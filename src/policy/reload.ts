@@ -74,6 +74,7 @@ export class PolicyReload {
     try {
       // It was validated and tested when it was opened: a server that has just started has better things to do.
       if (this.#read === "" && (await policiesHash(dir)) === this.#point.set.hash) {
+        this.#fault = undefined;
         this.#read = now;
         return;
       }

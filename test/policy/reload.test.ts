@@ -14,6 +14,8 @@ let policy: OpenPolicy;
 let reload: PolicyReload;
 let entries: EntryInit[];
 let ledgerFault: Error | undefined;
+/** One that has not looked yet. */
+let anew: () => PolicyReload;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "mc-policies-"));
@@ -32,8 +34,10 @@ beforeEach(async () => {
       return { entryId: "e" } as never;
     },
   };
-  if (!policy.embedded) throw new Error("there are no embedded policies");
-  reload = new PolicyReload(policy.embedded, ledger as Ledger, log);
+  const { embedded } = policy;
+  if (!embedded) throw new Error("there are no embedded policies");
+  anew = () => new PolicyReload(embedded, ledger as Ledger, log);
+  reload = anew();
   await settle();
 });
 
@@ -50,6 +54,18 @@ test("a folder that has not changed is left alone", async () => {
   await settle();
   expect(entries).toEqual([]);
   expect(reload.state).toMatchObject({ fault: undefined, hash: policy.embedded?.set.hash });
+});
+
+test("what was wrong when a server had just started, and the ledger could not be told, is over once the folder is as it was", async () => {
+  reload = anew();
+  write("never.cedar", "forbid (principal");
+  ledgerFault = new Error("the disk is full");
+  await settle();
+  expect(reload.state.fault).toBeDefined();
+  ledgerFault = undefined;
+  rmSync(join(dir, "never.cedar"));
+  await settle();
+  expect(reload.state.fault).toBeUndefined();
 });
 
 test("what has changed decides once it stands still, and the ledger has both hashes", async () => {
