@@ -34,6 +34,7 @@ export function fleetReceipt(
     if (acceptTime !== undefined) accepted.push(acceptTime - requestTime);
     if (standstillTime !== undefined) {
       times.push(standstillTime - requestTime);
+      if (steps === undefined) receipt.journalsUnread++;
       // While it is engaged, what a stage of its release has let go stands no more.
       const stands = brake.state !== "ENGAGED" || (holding({ brake, hold }) && !hold.halt.settled);
       if (!hold.ended && stands) receipt.standing++;

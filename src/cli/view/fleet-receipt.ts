@@ -37,6 +37,7 @@ export function fleetReceiptFields(receipt: FleetReceipt): [label: string, value
     ["in flight", describeInFlight(receipt)],
     ["on resume", receipt.stepsRerun > 0 ? `${steps(receipt.stepsRerun)} RUN AGAIN` : undefined],
     ["steps after", `${receipt.stepsStartedAfterAccept} started after the engine accepted`],
+    ["NOT KNOWN", describeUnread(receipt)],
     ["gates", describeGates(receipt.gates)],
   ];
 }
@@ -77,6 +78,10 @@ function describeAllStanding({ requestTime, allStandingTime, matched, caughtLate
 
 function quantiles(values: readonly (readonly [name: string, value: FleetReceipt["acceptP50"]])[]): string {
   return values.flatMap(([name, value]) => (value ? [`${name} ${duration(value)}`] : [])).join(", ");
+}
+
+function describeUnread({ journalsUnread: count }: FleetReceipt): string | undefined {
+  return count > 0 ? `the steps of ${count}: their journals have not been read` : undefined;
 }
 
 function describeInFlight({ stepsInFlight, stepsFinished }: FleetReceipt): string {

@@ -306,8 +306,10 @@ export function workflowOf(stored: StoredRun): EngineWorkflow {
   };
 }
 
-/** True where no two of the steps were in flight at the same time. */
+/** True where steps have ended, and no two of all of them were in flight at the same time. */
 function oneAfterTheOther(steps: readonly StoredStep[]): boolean {
+  // The first steps of a workflow say nothing of how it takes them.
+  if (steps.every(({ endTime }) => endTime === undefined)) return false;
   let free = 0;
   for (const { startTime, endTime } of steps.toSorted((a, b) => a.startTime - b.startTime)) {
     if (startTime < free) return false;

@@ -44,6 +44,12 @@ test("what could not be reached at first is told beside what came later", async 
   );
 });
 
+test("what is not known yet of the steps is not told as none", async () => {
+  const { stdout } = await get(brake({ receipt: { ...allStanding, journalsUnread: 150 } }));
+  expect(stdout).toMatch(/^NOT KNOWN +the steps of 150: their journals have not been read$/m);
+  expect((await get(brake({ receipt: allStanding }))).stdout).not.toMatch(/NOT KNOWN/);
+});
+
 test("where nothing was there to hold, no standstill is claimed", async () => {
   const later = { ...allStanding, matched: 2, standing: 2, caughtLater: 2 };
   expect((await get(brake({ receipt: later }))).stdout).toMatch(
