@@ -138,8 +138,10 @@ export class Scripts {
   }
 }
 
+/** Rejects once it is aborted; at once where it is already: whoever cancels may come first. */
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
 }
