@@ -14,7 +14,10 @@ export interface EntriesMoment {
 export function entriesProgress(terminal: Terminal, verb: string): ProgressView<EntriesMoment> {
   const began = performance.now();
   let first: number | undefined;
-  const texts = ({ done, of }: EntriesMoment): string[] => {
+  const texts = (moment: EntriesMoment): string[] => {
+    const { done } = moment;
+    // The ledger grows while one goes through it.
+    const of = moment.of === undefined ? undefined : Math.max(moment.of, done);
     first ??= done;
     const elapsedMs = performance.now() - began;
     const rate = ((done - first) / elapsedMs) * 1000;
