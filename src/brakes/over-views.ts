@@ -4,6 +4,7 @@ import type { Brake as BrakeView } from "../../gen/missioncontrol/v1/brakes_pb.t
 import type { Brake } from "../store/brake.ts";
 import type { SeenBrake } from "./brake-sight.ts";
 import { brakeViewOf, type Surroundings } from "./brake-view.ts";
+import type { Brakes } from "./brakes.ts";
 
 /** How many are remembered. */
 const max = 1_000;
@@ -14,6 +15,13 @@ const max = 1_000;
  */
 export class OverViews {
   readonly #known = new LRUCache<string, { readonly brake: Brake; readonly view: BrakeView }>({ max });
+
+  constructor(brakes: Pick<Brakes, "onChange">) {
+    // One that was over comes back where something was caught for it as it was released.
+    brakes.onChange(({ brakeIds }) => {
+      for (const id of brakeIds) this.#known.delete(id);
+    });
+  }
 
   /** Undefined where it is not remembered, or not as it is now: a person's name may have been erased. */
   get(brake: Brake, { gates }: Surroundings): BrakeView | undefined {

@@ -90,7 +90,7 @@ export interface BrakesServiceDeps {
 /** The Brakes service: translate, call, translate. */
 export function brakesService(deps: BrakesServiceDeps): ServiceImpl<typeof BrakesService> {
   const { brakes, commands, gateRules, idempotency } = deps;
-  const over = new OverViews();
+  const over = new OverViews(brakes);
 
   return {
     async previewBrake(request, context) {
