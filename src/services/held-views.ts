@@ -15,9 +15,9 @@ import type { Hold, Traits } from "../store/brake.ts";
 const answerWithinMs = 5_000;
 
 /**
- * The open workflows of the holds that are not settled, as far as policy asks about them: as their engines show them, and where one does
- * not answer (or is no longer configured) as they were when they were caught, for a release must not wait for it. Throws ENGINE_UNAVAILABLE where that is
- * not known either.
+ * The open workflows of the holds that are not settled, as far as policy asks about them: as their engines show them, and where
+ * one does not answer (or is no longer configured) as they were when they were caught, for a release must not wait for it. Throws
+ * ENGINE_UNAVAILABLE where that is not known either.
  */
 export async function heldViews(
   deps: {

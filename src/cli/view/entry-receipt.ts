@@ -7,6 +7,7 @@ import {
 import { PersonalFieldSchema } from "../../../gen/missioncontrol/v1/audit_personal_pb.ts";
 import type { AuditReceipt } from "../../../gen/missioncontrol/v1/audit_proof_pb.ts";
 import { toBase64 } from "../../proof/base64.ts";
+import type { ExportExpectation } from "../../proof/export.ts";
 import { type KnownKey, OperatorSignatures } from "../../proof/operator-signatures.ts";
 import { verifyReceipt } from "../../proof/receipt.ts";
 import { signatureOf } from "../../proof/signed-request.ts";
@@ -18,10 +19,7 @@ import { renderFields } from "./table.ts";
 import { witnessLine } from "./verified.ts";
 
 /** Keys that whoever verifies knows beside the log's. */
-export interface KeysBeside {
-  readonly operators?: readonly KnownKey[] | undefined;
-  readonly witnesses?: readonly VerifierKey[] | undefined;
-}
+export type KeysBeside = Pick<ExportExpectation, "operatorKeys" | "witnesses">;
 
 /**
  * Verifies a receipt, and shows what it proves. Throws ProofError where it proves nothing.
@@ -39,7 +37,7 @@ export function renderReceipt(
   return (
     head +
     renderFields([
-      ...entryFields(entry, receipt, beside.operators ?? []),
+      ...entryFields(entry, receipt, beside.operatorKeys ?? []),
       ["checkpoint", `${count(checkpoint.size)} entries, root ${toBase64(checkpoint.root)}`],
       ["key", key.text],
       ...cosignatures.map((one) => ["witness", witnessLine(one)] as const),
@@ -51,7 +49,7 @@ export function renderReceipt(
 export function receiptJson(receipt: AuditReceipt, key: VerifierKey, beside: KeysBeside = {}): string {
   const { entry, checkpoint, cosignatures } = verifyReceipt(receipt, key, beside.witnesses);
   const { origin, size, root } = checkpoint;
-  const signedBy = signerOf(entry, beside.operators ?? [])?.text;
+  const signedBy = signerOf(entry, beside.operatorKeys ?? [])?.text;
   const told = { verified: true, origin, treeSize: size, rootHash: toBase64(root), key: key.text, signedBy };
   const witnessed = cosignatures.map(({ key: { text }, time }) => ({ key: text, time }));
   return `${JSON.stringify({ ...told, cosignatures: witnessed, entry: toJson(AuditEntrySchema, entry) })}\n`;

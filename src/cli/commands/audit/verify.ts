@@ -102,7 +102,7 @@ export function auditVerify(audit: Command, host: Host): void {
 /** What whoever verifies knows beside the log's key. */
 function keysBeside(host: Host, { operatorKeys: path, witnessKey }: VerifyFlags): KeysBeside {
   return {
-    operators: path === undefined ? undefined : readOperatorKeys(resolve(host.cwd, path)),
+    operatorKeys: path === undefined ? undefined : readOperatorKeys(resolve(host.cwd, path)),
     witnesses: witnessKey?.map((given) => readWitnessKey(given, host)),
   };
 }
@@ -113,18 +113,12 @@ async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promi
   await withSession(host, flags, async (session) => {
     const { auditLog, terminal, call, settings } = session;
     const { treeSize } = await auditLog.getCheckpoint({}, call());
-    const verifier = new ExportVerifier({
-      trusted: trust.key,
-      seen,
-      after: flags.after,
-      operatorKeys: beside.operators,
-      witnesses: beside.witnesses,
-    });
+    const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, ...beside });
     const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
     let note = "";
     try {
       // Signatures are personal values: they come only where they are looked at.
-      const options = { after: flags.after, bytesOnly: beside.operators === undefined };
+      const options = { after: flags.after, bytesOnly: beside.operatorKeys === undefined };
       for await (const message of exportOf(session, options)) {
         verifier.take(message);
         if (message.line.case === "end") note = message.line.value.checkpoint;
@@ -144,14 +138,7 @@ async function verifyServer(trust: Trust, host: Host, flags: VerifyFlags): Promi
 async function verifyFile(path: string, trust: Trust, host: Host, flags: VerifyFlags): Promise<void> {
   const terminal = terminalOf(host, flags);
   const seen = (flags.checkpoint ?? []).map((file) => readCheckpoint(resolve(host.cwd, file)));
-  const beside = keysBeside(host, flags);
-  const verifier = new ExportVerifier({
-    trusted: trust.key,
-    seen,
-    after: flags.after,
-    operatorKeys: beside.operators,
-    witnesses: beside.witnesses,
-  });
+  const verifier = new ExportVerifier({ trusted: trust.key, seen, after: flags.after, ...keysBeside(host, flags) });
   const progress = startProgress(terminal.notes, entriesProgress(terminal, "verified"));
   try {
     for await (const { text, isWhole } of linesOf(path)) {
