@@ -20,6 +20,7 @@ import { Scripts } from "../conformance/engine/scripts.ts";
 import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../fixture/server.ts";
 import type { StepRecorder } from "../fixture/step-recorder.ts";
+import { untilBrake } from "../fixture/until-brake.ts";
 
 const wait = durationFromMs(20_000);
 /** Sooner than an adapter gives up an engine that is silent, ms. */
@@ -117,19 +118,6 @@ async function untilPaused(started: Started): Promise<void> {
   await vi.waitFor(async () => expect(await statusOf(started)).toBe(Status.PAUSED), { timeout: 20_000 });
 }
 
-/** Watches the brake until it is so. */
-async function untilBrake(brakeId: string, isSo: (brake: Brake) => boolean): Promise<Brake> {
-  const stop = new AbortController();
-  try {
-    for await (const { brake } of server.brakes.watchBrake({ brakeId }, { signal: stop.signal, timeoutMs: 25_000 })) {
-      if (brake && isSo(brake)) return brake;
-    }
-  } finally {
-    stop.abort();
-  }
-  throw new Error("the watch ended before");
-}
-
 /** Each of its steps ran to its end, once. */
 async function expectWhole(started: Started): Promise<void> {
   await started.steps.untilStep(started.id, "step-4", "end");
@@ -160,7 +148,11 @@ test("while Restate is away the brake holds what asks, tells since when and how 
   const brake = await engage();
   const from = Date.now();
   line.set("unreachable");
-  const away = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 1);
+  const away = await untilBrake(
+    server.brakes,
+    brake.brakeId,
+    ({ receipt }) => receipt?.unreachableEngines.length === 1,
+  );
   const [outage] = away.receipt?.unreachableEngines ?? [];
   expect(outage).toMatchObject({ engine: "restate", lastKnown: 2, message: expect.stringMatching(/./) });
   const since = outage?.since ? timestampMs(outage.since) : 0;
@@ -176,7 +168,7 @@ test("while Restate is away the brake holds what asks, tells since when and how 
   expect(preview.matched).toBe(6);
   await unseen.steps.untilStep(unseen.id, "step-4", "end");
   line.set("none");
-  await untilBrake(brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 0);
+  await untilBrake(server.brakes, brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 0);
   const caught = await start.restate();
   await untilPaused(caught);
   await release(brake.brakeId);

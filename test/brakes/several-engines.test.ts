@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { type Brake, BrakeSchema, Brake_State as State } from "../../gen/missioncontrol/v1/brakes_pb.ts";
+import { BrakeSchema, Brake_State as State } from "../../gen/missioncontrol/v1/brakes_pb.ts";
 import { WatchWorkflowsResponse_Kind as Kind } from "../../gen/missioncontrol/v1/mission_control_pb.ts";
 import type { Engine } from "../../src/engines/engine.ts";
 import { RestateEngine } from "../../src/engines/restate.ts";
@@ -10,6 +10,7 @@ import { httpLink } from "../conformance/engine/http-link.ts";
 import { restateHttp } from "../conformance/engine/restate.ts";
 import { startTestEngine, type TestEngine } from "../fixture/restate.ts";
 import { startTestServer, type TestServer } from "../fixture/server.ts";
+import { untilBrake } from "../fixture/until-brake.ts";
 
 const wait = durationFromMs(20_000);
 
@@ -53,19 +54,6 @@ const engage = async (workflowIds: readonly string[], ms = 0) => {
 };
 const release = (brakeId: string) => server.brakes.releaseBrake({ brakeId, reason: "test", wait });
 
-/** Watches the brake until it is so. */
-async function untilBrake(brakeId: string, isSo: (brake: Brake) => boolean): Promise<Brake> {
-  const stop = new AbortController();
-  try {
-    for await (const { brake } of server.brakes.watchBrake({ brakeId }, { signal: stop.signal, timeoutMs: 25_000 })) {
-      if (brake && isSo(brake)) return brake;
-    }
-  } finally {
-    stop.abort();
-  }
-  throw new Error("the watch ended before");
-}
-
 test("a brake without an engine holds what matches on all engines at once", async () => {
   const ids = await sleepers(3);
   const brake = await engage([...ids.near, ...ids.far], 20_000);
@@ -88,7 +76,7 @@ test.each(["unreachable", "silent"] as const)(
     expect(preview.matched).toBe(2);
     expect(preview.unreachableEngines).toMatchObject([{ engine: "far" }]);
     const brake = await engage(all);
-    const held = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.standing === 2);
+    const held = await untilBrake(server.brakes, brake.brakeId, ({ receipt }) => receipt?.standing === 2);
     const [outage] = held.receipt?.unreachableEngines ?? [];
     expect(outage).toMatchObject({ engine: "far", message: expect.stringContaining("far") });
     expect(
@@ -100,7 +88,11 @@ test.each(["unreachable", "silent"] as const)(
     const back = Date.now();
     line.set("none");
     // They were open before: they are what was to be held, and all stand only when they do.
-    const whole = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.allStandingTime !== undefined);
+    const whole = await untilBrake(
+      server.brakes,
+      brake.brakeId,
+      ({ receipt }) => receipt?.allStandingTime !== undefined,
+    );
     expect(whole.receipt).toMatchObject({ matched: 5, standing: 5, caughtLater: 0, missedAtFirst: 3 });
     expect(whole.receipt?.unreachableEngines).toEqual([]);
     expect(timestampMs(whole.receipt?.allStandingTime ?? timestampFromMs(0))).toBeGreaterThanOrEqual(back);
@@ -119,7 +111,7 @@ test("of an engine that was away at the engagement, what started since is caught
   // A server that starts anew meanwhile knows as much.
   await server.restart();
   line.set("none");
-  const whole = await untilBrake(brakeId, ({ receipt }) => receipt?.standing === 2);
+  const whole = await untilBrake(server.brakes, brakeId, ({ receipt }) => receipt?.standing === 2);
   expect(whole.receipt).toMatchObject({ matched: 2, caughtLater: 1, missedAtFirst: 1 });
   await release(brakeId);
 });
@@ -128,14 +120,18 @@ test("an engine that goes away while a brake stands is told with what was held t
   const ids = await sleepers(2);
   const brake = await engage([...ids.near, ...ids.far], 20_000);
   line.set("unreachable");
-  const away = await untilBrake(brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 1);
+  const away = await untilBrake(
+    server.brakes,
+    brake.brakeId,
+    ({ receipt }) => receipt?.unreachableEngines.length === 1,
+  );
   expect(away.receipt?.unreachableEngines).toMatchObject([{ engine: "far", lastKnown: 2 }]);
   const { brakes } = await server.brakes.listBrakes({});
   expect(brakes.find(({ brakeId }) => brakeId === brake.brakeId)?.receipt?.unreachableEngines).toMatchObject([
     { engine: "far", lastKnown: 2 },
   ]);
   line.set("none");
-  await untilBrake(brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 0);
+  await untilBrake(server.brakes, brake.brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 0);
   await release(brake.brakeId);
 });
 
@@ -164,12 +160,12 @@ test("a release while an engine is away is durable, lets go what it can, names w
   expect(answer.notLetGo).toMatchObject([{ outage: { engine: "far" }, count: 1, workflowIds: [alone] }]);
   for (const id of ids.near) await near.untilStatus(id.slice("restate:".length), "running", "suspended");
   await server.restart();
-  const left = await untilBrake(brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 1);
+  const left = await untilBrake(server.brakes, brakeId, ({ receipt }) => receipt?.unreachableEngines.length === 1);
   expect(left).toMatchObject({ state: State.RELEASED, release: { released: 2, remaining: 2 } });
   expect(left.receipt?.unreachableEngines).toMatchObject([{ engine: "far", lastKnown: 2 }]);
   expect(await far.status(alone.slice("far:".length))).toBe("paused");
   line.set("none");
-  const over = await untilBrake(brakeId, ({ release: done }) => done?.remaining === 0);
+  const over = await untilBrake(server.brakes, brakeId, ({ release: done }) => done?.remaining === 0);
   expect(over.receipt?.unreachableEngines).toEqual([]);
   await far.untilStatus(alone.slice("far:".length), "running", "suspended");
   expect(await far.status(shared.slice("far:".length))).toBe("paused");
@@ -201,7 +197,7 @@ test("a brake on an engine that is no longer configured keeps nobody else from b
   const gone = besides.splice(0);
   await server.restart();
   const late = await near.start("Parallel/run", { ms: 500 });
-  await untilBrake(here?.brakeId ?? "", ({ receipt }) => receipt?.standing === 1);
+  await untilBrake(server.brakes, here?.brakeId ?? "", ({ receipt }) => receipt?.standing === 1);
   expect(await near.status(late)).toBe("paused");
   expect((await server.brakes.getBrake({ brakeId })).brake).toMatchObject({ state: State.ENGAGED });
   const { brake: released } = await server.brakes.releaseBrake({ brakeId, reason: "test" });
